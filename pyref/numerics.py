@@ -1,0 +1,100 @@
+"""The conventions that every rule shares, said once.
+
+Every function accepts whatever NumPy can add and multiply: float arrays, object arrays of
+`fractions.Fraction` (exact arithmetic), and arrays of other libraries that speak NumPy's protocols.
+That is why no float literal takes part in arithmetic, and why a zero comes from `zeros_like`.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+__all__ = [
+    "pos",
+    "neg",
+    "sign",
+    "zeros_like",
+    "ones_like",
+    "sum_samples",
+    "stabilize",
+    "stabilizer_excess",
+    "safe_divide",
+    "is_exact",
+]
+
+
+def is_exact(x):
+    """True where x is an object array, that is, where arithmetic is exact and `==` is meant."""
+    return x.dtype == object
+
+
+def zeros_like(x, shape=None):
+    """Zeros of x's kind and dtype. In exact arithmetic they are Fractions: 0 / 3 of two ints is a float."""
+    zeros = np.zeros_like(x, shape=shape)
+    if is_exact(zeros):
+        zeros[...] = Fraction(0)
+    return zeros
+
+
+def ones_like(x, shape=None):
+    """Ones of x's kind and dtype."""
+    return zeros_like(x, shape) + 1
+
+
+def pos(v):
+    """v⁺ = max(v, 0)."""
+    return np.maximum(v, Fraction(0) if is_exact(v) else 0)
+
+
+def neg(v):
+    """v⁻ = min(v, 0). It is signed: v = v⁺ + v⁻ and |v| = v⁺ - v⁻."""
+    return np.minimum(v, Fraction(0) if is_exact(v) else 0)
+
+
+def sign(z):
+    """s(z) = +1 where z ≥ 0, else -1: both zeros count as positive, so that nothing is divided by 0 + 0."""
+    return np.where(z >= 0, ones_like(z), -ones_like(z))
+
+
+def sum_samples(v):
+    """Sum over every axis but the first: one number per sample."""
+    return np.sum(np.reshape(v, (v.shape[0], -1)), axis=1)
+
+
+def _epsilon(z, epsilon, stabilizer):
+    """The ε that acts on z: itself, or ε · sqrt(mean z²) of each sample in mode "rms"."""
+    if stabilizer == "rms":
+        size = max(1, int(np.prod(z.shape[1:])))
+        mean_square = sum_samples(z * z) / size
+        return epsilon * np.reshape(np.sqrt(mean_square), (-1,) + (1,) * (z.ndim - 1))
+    return epsilon
+
+
+def stabilize(z, epsilon, stabilizer="add"):
+    """σ_ε(z): z moved away from zero.
+
+        add    z + ε s(z)            clip   s(z) max(|z|, ε)
+        rms    add, with ε · sqrt(mean of z² over the sample) for ε
+
+    s(±0) = +1, and never plain z + ε: that would bring z = -ε to zero. ε is in the unit of z, except
+    under "rms", where it has none.
+    """
+    e = _epsilon(z, epsilon, stabilizer)
+    if stabilizer == "clip":
+        return np.where(np.abs(z) >= e, z, sign(z) * e)
+    return np.where(z >= 0, z + e, z - e)
+
+
+def stabilizer_excess(z, epsilon, stabilizer="add"):
+    """σ_ε(z) - z from its own formula: the numerator of what a stabiliser keeps of the relevance."""
+    e = _epsilon(z, epsilon, stabilizer)
+    if stabilizer == "clip":
+        return np.where(np.abs(z) >= e, zeros_like(z), sign(z) * e - z)
+    return sign(z) * e
+
+
+def safe_divide(numerator, denominator):
+    """numerator / denominator, and 0 where the denominator is 0 (a unit that received nothing to share by)."""
+    is_zero = denominator == 0
+    quotient = numerator / np.where(is_zero, ones_like(denominator), denominator)
+    return np.where(is_zero, zeros_like(quotient), quotient)
