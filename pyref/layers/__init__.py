@@ -4,12 +4,13 @@ Each file states its functions `<layer>_forward`, `_gradient`, `_tangent`, `_rel
 the layer as a node of a network.
 """
 
-from pyref.layers import affine, dense
+from pyref.layers import activation, affine, dense
+from pyref.layers.activation import *  # noqa: F403
 from pyref.layers.affine import *  # noqa: F403
 from pyref.layers.dense import *  # noqa: F403
 from pyref.layers.layer import AffineLayer, Layer
 
-_MODULES = (affine, dense)
+_MODULES = (affine, dense, activation)
 
 __all__ = ["Layer", "AffineLayer", "LAYERS"]
 for _module in _MODULES:
