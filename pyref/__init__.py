@@ -11,10 +11,28 @@ The letters, the same in every file and every language:
 Arrays are batch first: images (n, c, h, w), sequences (n, t, c).
 """
 
-from pyref import check, layers, numerics, rules, trace
+from pyref import attribution, check, layers, methods, network, numerics, rewrite, rules, target, trace
+from pyref.attribution import *  # noqa: F403
 from pyref.layers import *  # noqa: F403
+from pyref.methods import *  # noqa: F403
+from pyref.network import *  # noqa: F403
 from pyref.numerics import *  # noqa: F403
+from pyref.rewrite import *  # noqa: F403
 from pyref.rules import *  # noqa: F403
+from pyref.rules.composite import *  # noqa: F403
+from pyref.rules import composite
+from pyref.target import *  # noqa: F403
 from pyref.trace import *  # noqa: F403
 
-__all__ = [*numerics.__all__, *rules.__all__, *trace.__all__, *layers.__all__]
+__all__ = [
+    *numerics.__all__,
+    *rules.__all__,
+    *composite.__all__,
+    *trace.__all__,
+    *layers.__all__,
+    *network.__all__,
+    *rewrite.__all__,
+    *target.__all__,
+    *attribution.__all__,
+    *methods.__all__,
+]

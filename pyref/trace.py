@@ -51,6 +51,22 @@ class LedgerRow:
     stabilizer: Any
     dropped: Any
     state: Any
+    bias_shares: Any = None  # the bias column before summing: the share of each bias, in the output's shape
+
+    @classmethod
+    def of(cls, node, R, parts, account):
+        """The row of a node that R reached, given what it handed on and its account."""
+        arrays = R if isinstance(R, tuple) else (R,)
+        return cls(
+            node,
+            arrived=sum(sum_samples(a) for a in arrays),
+            passed=sum((sum_samples(p) for p in parts if p is not None), 0),
+            bias=0 if account.bias is None else sum_samples(account.bias),
+            stabilizer=account.stabilizer,
+            dropped=account.dropped,
+            state=account.state,
+            bias_shares=account.bias,
+        )
 
     @property
     def kept(self):

@@ -57,7 +57,8 @@ def affine_relevance(terms, bias, R, rule, z=None, account=None):
             raise ValueError("rule Pass needs one input of the output's shape; give this node another rule")
         return (R,)
     z_parts = tuple(
-        z if z is not None and p == rule.plain_part else _part_forward(terms, bias, rule, p, R) for p in range(rule.parts)
+        z if z is not None and p == rule.plain_part else _part_forward(terms, bias, rule, p, R)
+        for p in range(rule.parts)
     )
     s = rule.split(R, z_parts)
     if account is not None:
@@ -92,6 +93,7 @@ def _each(change, w):
 
 def affine_sign_split(terms):
     """(Σ_i (x_i w_io)⁺, Σ_i (x_i w_io)⁻): the positive and the negative part of the sum, each by itself."""
+
     def total(x_part, w_part):
         return sum(t.forward(x_part(t.x), _each(w_part, t.w)) for t in terms)
 
@@ -106,6 +108,7 @@ def affine_reveal_cancel(terms, G_pos, G_neg):
     Source
         [shrikumar2017] sec. 3.5.3. The terms hold Δx in place of x.
     """
+
     def multiplier(t):
         up, down = _each(pos, t.w), _each(neg, t.w)
         where_up = t.transpose(G_pos, up) + t.transpose(G_neg, down)

@@ -48,11 +48,21 @@ class Layer:
     def tangent(self, backend: Any, x: tuple, y: Any, dx: tuple) -> Any:
         raise NotImplementedError
 
-    def relevance(self, backend: Any, x: tuple, y: Any, R: Any, rule: Any, gate: str = "all", account: Any = None) -> tuple:
+    def relevance(
+        self, backend: Any, x: tuple, y: Any, R: Any, rule: Any, gate: str = "all", account: Any = None
+    ) -> tuple:
         raise NotImplementedError
 
     def multiplier(
-        self, backend: Any, x: tuple, y: Any, x0: tuple, y0: Any, M: Any, product: str = "symmetric", max_pool: str = "xmax"
+        self,
+        backend: Any,
+        x: tuple,
+        y: Any,
+        x0: tuple,
+        y0: Any,
+        M: Any,
+        product: str = "symmetric",
+        max_pool: str = "xmax",
     ) -> tuple:
         raise NotImplementedError
 

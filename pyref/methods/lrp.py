@@ -1,0 +1,119 @@
+"""Layer-wise relevance propagation."""
+
+from pyref.attribution import Attribution
+from pyref.check import check_choice
+from pyref.methods.method import start
+from pyref.rewrite import merge_batchnorm as merge
+from pyref.rules import Epsilon, Norm, Pass
+from pyref.rules.composite import assign_rules
+from pyref.trace import Account, Ledger, LedgerRow
+
+__all__ = ["lrp", "propagate_relevance"]
+
+_SIGNED = (Epsilon, Norm, Pass)  # merging batch normalisation changes nothing under these (at ε = 0)
+
+
+def lrp(
+    network,
+    x,
+    target=None,
+    *,
+    rule="epsilon",
+    gate="all",
+    form="rule",
+    merge_batchnorm="auto",
+    rule_options=None,
+    **options,
+):
+    """Relevance of the inputs: the explained output is handed back, layer by layer, and nothing is lost unseen.
+
+        R at the output = S_c e_c;   every node hands its R to its inputs by its rule;   r = R at the inputs
+
+    Source
+        [bach2015]; composites [montavon2019]; in the gradient form [ancona2017] Prop. 1.
+    Parameters
+        rule          a rule, a composite, a name with `rule_options`, {node: rule}, or a callable: `pyref.assign_rules`
+        gate          how a product of a gate and a signal shares: "all" to the signal, "half", "prop", "abs",
+                      or "gradient" (each factor receives all of it, and relevance doubles)
+        form          "rule", or "gradient": x ⊙ ∂^g S with g = f(z)/σ_ε(z) at activations and plain weights
+                      elsewhere, as published for the epsilon rule; ε then acts at activations only
+        merge_batchnorm  True, False, or "auto": before rules that split by sign, which see merged weights
+        options       those of every method: `pyref.start`
+    Laws
+        Σ r + (all that the ledger's nodes keep) = S_c;   `delta` is the residual of that.
+    Raises
+        ValueError  a node that has no relevance (softmax), an option unknown.
+    """
+    check_choice("form", form, ("rule", "gradient"))
+    check_choice("gate", gate, ("all", "half", "prop", "abs", "gradient"))
+    if merge_batchnorm not in (True, False, "auto"):
+        raise ValueError(f"merge_batchnorm is {merge_batchnorm!r}, expected True, False or 'auto'")
+    rules = assign_rules(rule, network, **(rule_options or {}))
+    merging = (
+        not all(isinstance(r, _SIGNED) for r in rules.values())
+        if merge_batchnorm == "auto"
+        else merge_batchnorm
+    )
+    if merging:
+        network = merge(network)
+        rules = assign_rules(rule, network, **(rule_options or {}))
+    run = start(network, x, target, **options)
+    settings = {"rule": rule, "rules": rules, "gate": gate, "form": form, "merge_batchnorm": merging}
+    if form == "gradient":
+        return _gradient_form(run, rules, gate, settings)
+    seed = run.v * run.record[run.output_ref]
+    signals, ledger = propagate_relevance(run, seed, rules, gate)
+    return Attribution(
+        "lrp",
+        run.collect(lambda ref, value: signals[ref]),
+        run.output,
+        expected=run.output - ledger.total("kept") if run.is_cut else None,
+        signals=signals,
+        biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
+        ledger=ledger,
+        settings=settings,
+    )
+
+
+def propagate_relevance(run, seed, rules, gate="all"):
+    """Relevance at every reference, and the ledger, from any seed at the output (linear in it)."""
+    rows = {}
+
+    def answer(node, x, y, R):
+        account = Account()
+        parts = node.layer.relevance(
+            run.backend, x, y, R, rules.get(node.name, Norm()), gate=gate, account=account
+        )
+        rows[node.name] = LedgerRow.of(node.name, R, parts, account)
+        return parts
+
+    signals = run.walk(seed, answer)
+    return signals, Ledger(rows)
+
+
+def _gradient_form(run, rules, gate, settings):
+    """r = x ⊙ G, G from the modified chain rule with g = f(z) / σ_ε(z)."""
+    for name, rule in rules.items():
+        if (
+            run.network.nodes.get(name)
+            and run.network.nodes[name].layer.affine
+            and not isinstance(rule, Epsilon)
+        ):
+            raise ValueError(
+                f"form='gradient' exists for the epsilon rule, but node {name!r} has {type(rule).__name__}"
+            )
+
+    def answer(node, x, y, G):
+        layer = node.layer
+        if layer.kind == "activation":
+            epsilon = getattr(rules[node.name], "epsilon", 0)
+            return (G * run.backend.activation_ratio(x[0], layer, epsilon),)
+        if layer.kind in ("product", "recurrent"):
+            raise ValueError(f"form='gradient' has no product rule for node {node.name!r}; use form='rule'")
+        return layer.gradient(run.backend, x, y, G)
+
+    G = run.walk(run.v, answer)
+    signals = {ref: run.record[ref] * g for ref, g in G.items()}
+    return Attribution(
+        "lrp", run.collect(lambda ref, value: signals[ref]), run.output, signals=signals, settings=settings
+    )

@@ -1,0 +1,226 @@
+"""What every method begins with: the network, its forward pass, the target, and where attributions are wanted."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pyref.check import check_choice, check_finite, check_float
+from pyref.network import Network, Record, Ref
+from pyref.numerics import zeros_like
+from pyref.target import target_value, target_weights
+
+__all__ = ["Run", "start", "baselines"]
+
+log = logging.getLogger("pyref")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One forward pass, ready to be explained.
+
+    leaves   {name: reference} where attributions are read: the inputs, the vectors that an embedding
+             looked up in place of integer ids, or the nodes of `at`
+    embedded names whose reference is an embedding: their values are summed over the embedding axis
+    v        target weights in the shape of the output
+    """
+
+    network: Network
+    backend: Any
+    inputs: dict[str, Any]
+    record: Record
+    output_ref: Ref
+    v: Any
+    leaves: dict[str, Ref]
+    embedded: frozenset[str]
+    at: tuple[str, ...] | None
+
+    @property
+    def output(self):
+        """S_c, per sample."""
+        return target_value(self.v, self.record[self.output_ref])
+
+    @property
+    def leaf_values(self):
+        """{name: value} at the leaves."""
+        return {name: self.record[ref] for name, ref in self.leaves.items()}
+
+    @property
+    def is_cut(self):
+        """True where every path to the output passes a leaf: then attributions there can be complete."""
+        refs, reached = set(self.leaves.values()), {self.output_ref}
+        for node in reversed(self.network.nodes.values()):
+            if any((node.name, k) in reached - refs for k in range(node.layer.outputs)):
+                reached.update(node.inputs)
+        return not any((n, 0) in reached - refs and a.dtype.kind not in "iu" for n, a in self.inputs.items())
+
+    def moved(self, leaf_values, v=None):
+        """The same run with other values at the leaves, and the same target."""
+        given = {self.leaves[name]: value for name, value in leaf_values.items()}
+        record = self.network.forward(self.inputs, self.backend, given)
+        return replace(self, record=record, v=self.v if v is None else v)
+
+    def gradients(self):
+        """∂S_c/∂(every value), the plain backward pass; {reference: G}."""
+        return self.walk(self.v, lambda node, x, y, G: node.layer.gradient(self.backend, x, y, G))
+
+    def walk(self, seed, answer):
+        """`Network.backward` from the output to the leaves."""
+        return self.network.backward(self.record, {self.output_ref: seed}, answer, stop=self.leaves.values())
+
+    def collect(self, at_leaf):
+        """values for an `Attribution`: at_leaf(reference, value) for each leaf, embeddings summed over their axis."""
+        values = {}
+        for name, ref in self.leaves.items():
+            value = at_leaf(ref, self.record[ref])
+            values[name] = np.sum(value, axis=-1) if name in self.embedded else value
+        return next(iter(values.values())) if len(values) == 1 else values
+
+
+def start(
+    network,
+    x,
+    target=None,
+    *,
+    output=None,
+    at=None,
+    softmax="strip",
+    backend=None,
+    allow_nonfinite=False,
+) -> Run:
+    """Forward pass and target, common to all methods.
+
+    Parameters
+        x        array, or {input name: array}
+        target   `pyref.target_weights`
+        output   which output, by name, of a network with several
+        at       name or names of inner nodes to attribute to, in place of the inputs; the walk stops there
+        softmax  "strip": explain the logit that a final softmax receives; "keep": explain its output
+        backend  a module with pyref's names; pyref itself by default
+    Raises
+        TypeError   x is not float32, float64 or exact (integers only where an embedding reads them)
+        ValueError  shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch
+    """
+    check_choice("softmax", softmax, ("strip", "keep"))
+    output_ref = _output(network, output)
+    if (
+        softmax == "strip"
+        and network.nodes.get(output_ref[0])
+        and network.nodes[output_ref[0]].layer.kind == "softmax"
+    ):
+        log.info("%s ends in %s: its input, the logit, is explained", network.name, output_ref[0])
+        output_ref = network.nodes[output_ref[0]].inputs[0]
+    if (output_ref,) != network.outputs:
+        network = network.up_to(output_ref)
+    inputs = _inputs(network, x, allow_nonfinite)
+    record = network.forward(inputs, backend)
+    S = record[output_ref]
+    check_finite(f"output {output_ref[0]!r}", S) if not allow_nonfinite else None
+    names = None if at is None else (at,) if isinstance(at, str) else tuple(at)
+    leaves, embedded = (
+        _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
+    )
+    return Run(
+        network,
+        backend or _pyref(),
+        inputs,
+        record,
+        output_ref,
+        target_weights(target, S),
+        leaves,
+        frozenset(embedded),
+        names,
+    )
+
+
+def baselines(run, baseline=None):
+    """The baselines x̄ as a list of {leaf name: array}, each in the shape of the leaf's value.
+
+        None       zero everywhere
+        number, or array that broadcasts to the leaf (one sample's shape is enough)
+        {name: …}  by leaf; integer ids where the leaf is an embedding
+        list       several baselines, over which a method averages
+
+    Raises
+        ValueError  a shape that does not broadcast; an unknown name; an empty list.
+    """
+    if isinstance(baseline, list):
+        if not baseline:
+            raise ValueError("baseline is an empty list, expected at least one baseline")
+        return [one for b in baseline for one in baselines(run, b)]
+    if isinstance(baseline, Mapping):
+        unknown = [n for n in baseline if n not in run.leaves]
+        if unknown:
+            raise ValueError(f"baseline names {unknown[0]!r}, expected among {', '.join(run.leaves)}")
+        by_name = dict(baseline)
+    else:
+        by_name = dict.fromkeys(run.leaves, baseline)
+    return [{name: _baseline(run, name, by_name.get(name)) for name in run.leaves}]
+
+
+def _baseline(run, name, value):
+    like = run.record[run.leaves[name]]
+    if value is None:
+        return zeros_like(like)
+    if name in run.embedded and getattr(value, "dtype", np.dtype(float)).kind in "iu":
+        node = run.network.nodes[run.leaves[name][0]]
+        value = node.layer.forward(run.backend, value)
+    try:
+        return zeros_like(like) + value
+    except ValueError:
+        raise ValueError(
+            f"baseline has shape {np.shape(value)}, which does not broadcast to {tuple(like.shape)}"
+        ) from None
+
+
+def _output(network, output):
+    if output is not None:
+        return network.reference(output)
+    if len(network.outputs) > 1:
+        names = ", ".join(n for n, _ in network.outputs)
+        raise ValueError(f"{network.name} has several outputs ({names}); choose one with output=")
+    return network.outputs[0]
+
+
+def _inputs(network, x, allow_nonfinite):
+    arrays = network.input_arrays(x)
+    for name, array in arrays.items():
+        if not hasattr(array, "dtype"):
+            raise TypeError(f"{name} is a {type(array).__name__}, expected an array")
+        if not array.shape or array.shape[0] == 0:
+            raise ValueError(f"{name} has shape {tuple(array.shape)}: the batch is empty")
+        if array.dtype.kind in "iu" and _reads_ids(network, name):
+            continue
+        check_float(name, array)
+        if not allow_nonfinite:
+            check_finite(name, array)
+    sizes = {name: array.shape[0] for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"inputs have different batch sizes: {sizes}")
+    return arrays
+
+
+def _reads_ids(network, name):
+    return all(node.layer.kind in ("embedding", "recurrent") for node in network.consumers(name))
+
+
+def _leaves(network, inputs):
+    leaves, embedded = {}, []
+    for name, array in inputs.items():
+        if array.dtype.kind not in "iu":
+            leaves[name] = (name, 0)
+            continue
+        lookups = [node.name for node in network.consumers(name) if node.layer.kind == "embedding"]
+        for lookup in lookups:
+            leaf = name if len(lookups) == 1 else f"{name}:{lookup}"
+            leaves[leaf] = (lookup, 0)
+            embedded.append(leaf)
+    return leaves, embedded
+
+
+def _pyref():
+    import pyref
+
+    return pyref

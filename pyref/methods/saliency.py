@@ -1,0 +1,36 @@
+"""Saliency: the size of the gradient."""
+
+import numpy as np
+
+from pyref.attribution import Attribution
+from pyref.check import check_choice
+from pyref.methods.method import start
+
+__all__ = ["saliency"]
+
+
+def saliency(network, x, target=None, *, channels="each", **options):
+    """How strongly the target reacts to each input, whatever the direction.
+
+        |∂S_c / ∂x_i|
+
+    Source
+        [simonyan2014] (largest over channels); [sundararajan2016] eq. (1) (sum over channels).
+    Parameters
+        channels  "each": one value per input; "sum", "max" or "l2": one per pixel, over axis 1, kept with length 1.
+        options   those of every method: `pyref.start`.
+    Returns
+        Attribution, ≥ 0; it promises no sum.
+    """
+    check_choice("channels", channels, ("each", "sum", "max", "l2"))
+    run = start(network, x, target, **options)
+    G = run.gradients()
+    size = {ref: np.abs(g) for ref, g in G.items()}
+    reduce = {
+        "each": lambda v: v,
+        "sum": lambda v: np.sum(v, axis=1, keepdims=True),
+        "max": lambda v: np.max(v, axis=1, keepdims=True),
+        "l2": lambda v: np.sqrt(np.sum(v * v, axis=1, keepdims=True)),
+    }[channels]
+    values = run.collect(lambda ref, value: reduce(size[ref]))
+    return Attribution("saliency", values, run.output, signals=size, settings={"channels": channels})

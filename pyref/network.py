@@ -1,0 +1,391 @@
+"""The graph: named nodes with explicit edges, a forward pass, and the one backward walk of every method."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+from pyref.check import check_shape, nearest
+from pyref.layers import Layer
+from pyref.numerics import zeros_like
+
+__all__ = ["Node", "Network", "Record", "Ref"]
+
+Ref = tuple[str, int]  # the k-th output of a node; a network input is (name, 0)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a network: `layer` applied to the outputs that `inputs` name.
+
+    An input is the name of a node or of a network input, or (name, k) for the k-th output of a node.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str | Ref, ...]
+
+
+class Record(Mapping):
+    """What a forward pass leaves behind: every value, by reference. Backward passes read it and compute nothing again.
+
+    record["conv1"] or record["split", 1]; `record.inputs(node)` and `record.output(node)` as a layer wants them.
+    """
+
+    def __init__(self, values: dict[Ref, Any]):
+        self._values = values
+
+    def __getitem__(self, key):
+        return self._values[_ref(key)]
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self):
+        return len(self._values)
+
+    def inputs(self, node):
+        """The tuple of the node's inputs."""
+        return tuple(self[i] for i in node.inputs)
+
+    def output(self, node):
+        """The node's output, a tuple if the layer has several."""
+        if node.layer.outputs == 1:
+            return self[node.name]
+        return tuple(self[node.name, k] for k in range(node.layer.outputs))
+
+
+def _ref(key) -> Ref:
+    return (key, 0) if isinstance(key, str) else (key[0], int(key[1]))
+
+
+def show(ref: Ref) -> str:
+    """A reference as a person writes it: conv1, or split:1."""
+    return ref[0] if ref[1] == 0 else f"{ref[0]}:{ref[1]}"
+
+
+class Network:
+    """An immutable directed acyclic graph of layers.
+
+    Residual sums, concatenations, a layer used twice and several inputs and outputs need nothing special:
+    edges are explicit, and signals that meet at a node are added.
+
+    Parameters
+        nodes    Node objects, or (name, layer, input or inputs) tuples, in any order.
+        inputs   names of the network's inputs, or {name: shape of one sample}, where None is any length.
+        outputs  names of the outputs; by default the last node in topological order.
+        name     shown in errors and results.
+    Raises
+        ValueError  a name used twice or unknown, a cycle, a wrong number of inputs, a node that leads to
+                    no output, an output that no input reaches.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Any],
+        inputs: Mapping[str, tuple | None] | Sequence[str] | str = "x",
+        outputs: Sequence[str | Ref] | str | None = None,
+        name: str = "network",
+    ):
+        names = [inputs] if isinstance(inputs, str) else list(inputs)
+        shapes = inputs if isinstance(inputs, Mapping) else {}
+        self.name = name
+        self.inputs: dict[str, tuple | None] = {
+            n: None if shapes.get(n) is None else tuple(shapes[n]) for n in names
+        }
+        given = [_node(n) for n in nodes]
+        self._check_names(given)
+        self.nodes: dict[str, Node] = {
+            node.name: node for node in _topological(given, set(self.inputs), self._describe)
+        }
+        if outputs is None:
+            if not self.nodes:
+                raise ValueError(f"{name} has no nodes")
+            outputs = [next(reversed(self.nodes))]
+        self.outputs: tuple[Ref, ...] = tuple(
+            _ref(o) for o in ([outputs] if isinstance(outputs, str) else outputs)
+        )
+        self._check_connected()
+
+    # ---- construction -------------------------------------------------------------------------------
+
+    @classmethod
+    def sequential(cls, layers, input="x", shape=None, name="network"):
+        """A chain of layers, or of (name, layer) pairs; unnamed ones are called after their class: dense1, relu1, dense2."""
+        nodes, previous, counts = [], input, {}
+        for item in layers:
+            if isinstance(item, Layer):
+                stem = type(item).__name__.lower()
+                counts[stem] = counts.get(stem, 0) + 1
+                item = (f"{stem}{counts[stem]}", item)
+            nodes.append(Node(item[0], item[1], (previous,)))
+            previous = item[0]
+        return cls(nodes, {input: shape}, name=name)
+
+    def with_layers(self, layers: Mapping[str, Layer]):
+        """The same graph with the layers of some nodes exchanged."""
+        for n in layers:
+            self._known(n)
+        nodes = [replace(node, layer=layers.get(node.name, node.layer)) for node in self.nodes.values()]
+        return Network(nodes, self.inputs, self.outputs, self.name)
+
+    def up_to(self, *outputs):
+        """The part of the network that leads to the given outputs; inputs that lead nowhere are left out."""
+        refs = tuple(_ref(o) for o in outputs)
+        keep = self.ancestors(refs)
+        nodes = [node for node in self.nodes.values() if node.name in keep]
+        inputs = {n: s for n, s in self.inputs.items() if n in keep}
+        return Network(nodes, inputs, refs, self.name)
+
+    # ---- questions about the graph --------------------------------------------------------------------
+
+    def consumers(self, ref):
+        """The nodes that read a value."""
+        ref = _ref(ref)
+        return [node for node in self.nodes.values() if ref in node.inputs]
+
+    def ancestors(self, refs):
+        """Names of all nodes and inputs that lead to the given references, themselves included."""
+        keep = {r[0] for r in map(_ref, refs)}
+        for node in reversed(self.nodes.values()):
+            if node.name in keep:
+                keep.update(i[0] for i in node.inputs)
+        return keep
+
+    def first_affine(self):
+        """Names of the weighted affine nodes that an input reaches without passing another one."""
+        fresh, first = set(self.inputs), set()
+        for node in self.nodes.values():
+            if any(i[0] in fresh for i in node.inputs):
+                if weighted(node.layer):
+                    first.add(node.name)
+                else:
+                    fresh.add(node.name)
+        return first
+
+    def producers(self, names, accept):
+        """Nearest ancestors of the named nodes, and themselves, for which accept(node) holds."""
+        found, stack, seen = [], list(names), set()
+        while stack:
+            name = stack.pop()
+            if name in seen or name not in self.nodes:
+                continue
+            seen.add(name)
+            if accept(self.nodes[name]):
+                found.append(name)
+            else:
+                stack.extend(i[0] for i in self.nodes[name].inputs)
+        return found
+
+    @property
+    def piecewise_linear(self):
+        """True where every node is: then exact Integrated Gradients exist."""
+        return all(node.layer.piecewise_linear for node in self.nodes.values())
+
+    def __repr__(self):
+        lines = [f"Network {self.name!r}: {', '.join(f'{n} {s}' for n, s in self.inputs.items())}"]
+        for node in self.nodes.values():
+            lines.append(
+                f"  {node.name:<16} {type(node.layer).__name__:<16} ← {', '.join(map(show, node.inputs))}"
+            )
+        return "\n".join(lines)
+
+    # ---- forward --------------------------------------------------------------------------------------
+
+    def forward(self, x, backend=None, given=None) -> Record:
+        """Evaluate every node; the Record holds every value.
+
+        x      an array, or {input name: array} for several inputs
+        given  {reference: value}: values put in place of what a node would compute (for a path that starts
+               at an inner node). Nodes that only feed such values are not evaluated.
+        """
+        backend = backend or _pyref()
+        given = {_ref(k): v for k, v in (given or {}).items()}
+        values: dict[Ref, Any] = dict(given)
+        needed = self._needed(given)
+        for name, array in self.input_arrays(x, needed, given).items():
+            values[name, 0] = array
+        for node in self.nodes.values():
+            if node.name not in needed:
+                continue
+            y = node.layer.forward(backend, *(values[i] for i in node.inputs))
+            for k, part in enumerate(y if node.layer.outputs > 1 else (y,)):
+                values.setdefault((node.name, k), part)
+        return Record(values)
+
+    def __call__(self, x, backend=None):
+        """The output, or a tuple of them."""
+        record = self.forward(x, backend)
+        out = tuple(record[o] for o in self.outputs)
+        return out[0] if len(out) == 1 else out
+
+    def tangent(self, record, dx, backend=None):
+        """The change of every value along dx, {reference: direction}; values that dx does not reach are absent."""
+        backend = backend or _pyref()
+        change = {_ref(k): v for k, v in dx.items()}
+        for node in self.nodes.values():
+            if any(i in change for i in node.inputs) and (node.name, 0) not in change:
+                x = record.inputs(node)
+                parts = tuple(
+                    change[i] if i in change else _still(v) for i, v in zip(node.inputs, x, strict=True)
+                )
+                dy = node.layer.tangent(backend, x, record.output(node), parts)
+                for k, part in enumerate(dy if node.layer.outputs > 1 else (dy,)):
+                    change[node.name, k] = part
+        return change
+
+    def input_arrays(self, x, needed=None, given=()):
+        """{name: array} of the inputs, checked against the declared shapes."""
+        names = [n for n in self.inputs if (needed is None or n in needed) and (n, 0) not in given]
+        if not isinstance(x, Mapping):
+            if len(self.inputs) != 1:
+                raise ValueError(f"{self.name} has inputs {', '.join(self.inputs)}; pass a dict by name")
+            x = {next(iter(self.inputs)): x}
+        for n in x:
+            if n not in self.inputs:
+                raise ValueError(f"{self.name} has no input {n!r}; {nearest(n, self.inputs)}")
+        for n in names:
+            if n not in x:
+                raise ValueError(f"input {n!r} of {self.name} is missing")
+            if self.inputs[n] is not None:
+                check_shape(n, x[n], (None, *self.inputs[n]))
+        return {n: x[n] for n in names}
+
+    # ---- backward -------------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        record: Record,
+        seeds: Mapping[Any, Any],
+        answer: Callable[[Node, tuple, Any, Any], tuple],
+        stop: Sequence[Any] = (),
+    ) -> dict[Ref, Any]:
+        """Walk from the seeds to the inputs: the one backward pass of every method.
+
+        answer(node, x, y, S) gets the node's inputs, its output and the signal that reached it, and returns
+        one signal per input (None for an input that carries none). Signals that meet are added. The walk does
+        not go below the references in `stop`. Returns the signal at every reference that it reached.
+        """
+        signals = {_ref(k): v for k, v in seeds.items()}
+        stops = {_ref(s) for s in stop}
+        for node in reversed(self.nodes.values()):
+            refs = [(node.name, k) for k in range(node.layer.outputs)]
+            arrived = [signals.get(r) if r not in stops else None for r in refs]
+            if all(a is None for a in arrived):
+                continue
+            arrived = [_still(record[r]) if a is None else a for r, a in zip(refs, arrived, strict=True)]
+            S = arrived[0] if len(refs) == 1 else tuple(arrived)
+            parts = answer(node, record.inputs(node), record.output(node), S)
+            for i, part in zip(node.inputs, parts, strict=True):
+                if part is not None:
+                    signals[i] = signals[i] + part if i in signals else part
+        return signals
+
+    # ---- checks ---------------------------------------------------------------------------------------
+
+    def _describe(self):
+        return f"network {self.name!r}" if self.name != "network" else "the network"
+
+    def _known(self, name):
+        if name not in self.nodes and name not in self.inputs:
+            raise ValueError(
+                f"{self._describe()} has no node {name!r}; {nearest(name, [*self.nodes, *self.inputs])}"
+            )
+
+    def reference(self, key) -> Ref:
+        """A checked reference: the name of a node or an input, or (name, k)."""
+        ref = _ref(key)
+        self._known(ref[0])
+        count = self.nodes[ref[0]].layer.outputs if ref[0] in self.nodes else 1
+        if not 0 <= ref[1] < count:
+            raise ValueError(
+                f"node {ref[0]!r} has {count} output{'s' if count > 1 else ''}, not an output {ref[1]}"
+            )
+        return ref
+
+    def _check_names(self, nodes):
+        seen = set(self.inputs)
+        for node in nodes:
+            if node.name in seen:
+                raise ValueError(f"{self._describe()} has two nodes or inputs called {node.name!r}")
+            seen.add(node.name)
+        for node in nodes:
+            for source, _ in node.inputs:
+                if source not in seen:
+                    raise ValueError(
+                        f"node {node.name!r} reads {source!r}, which does not exist; {nearest(source, seen)}"
+                    )
+            arity = node.layer.arity
+            if arity is not None and arity != len(node.inputs) or not node.inputs:
+                raise ValueError(
+                    f"node {node.name!r} ({type(node.layer).__name__}) has {len(node.inputs)} inputs, "
+                    f"expected {arity or 'at least 1'}"
+                )
+
+    def _check_connected(self):
+        for ref in self.outputs:
+            self.reference(ref)
+        for node in self.nodes.values():
+            for i in node.inputs:
+                self.reference(i)
+        needed = self.ancestors(self.outputs)
+        loose = [n for n in [*self.nodes, *self.inputs] if n not in needed]
+        if loose:
+            raise ValueError(
+                f"{', '.join(map(repr, loose))} of {self._describe()} lead to no output; remove them"
+            )
+
+    def _needed(self, given):
+        """Names that must be evaluated when some values are given."""
+        needed = {r[0] for r in self.outputs}
+        for node in reversed(self.nodes.values()):
+            if node.name in needed:
+                if all((node.name, k) in given for k in range(node.layer.outputs)):
+                    needed.discard(node.name)
+                else:
+                    needed.update(i[0] for i in node.inputs if i not in given)
+        return needed
+
+
+def weighted(layer) -> bool:
+    """True for a layer with weights of its own that mix inputs, to which a composite's "first layer" refers."""
+    return layer.kind in ("dense", "conv", "recurrent")
+
+
+def _node(item) -> Node:
+    name, layer, inputs = (item.name, item.layer, item.inputs) if isinstance(item, Node) else item
+    if isinstance(inputs, str) or (
+        isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], int)
+    ):
+        inputs = (inputs,)
+    if not isinstance(layer, Layer):
+        raise ValueError(f"node {name!r} has a {type(layer).__name__} for a layer, expected a pyref layer")
+    return Node(name, layer, tuple(_ref(i) for i in inputs))
+
+
+def _topological(nodes, available, describe):
+    """Nodes in an order in which each comes after what it reads; the given order where that is one already."""
+    ready, waiting, ordered = set(available), list(nodes), []
+    while waiting:
+        later = []
+        for node in waiting:
+            if all(i[0] in ready for i in node.inputs):
+                ordered.append(node)
+                ready.add(node.name)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            raise ValueError(f"{describe()} has a cycle through {', '.join(repr(n.name) for n in later)}")
+        waiting = later
+    return ordered
+
+
+def _still(value):
+    """A zero change of a value; None for integer ids, which cannot change."""
+    return None if value.dtype.kind in "iu" else zeros_like(value)
+
+
+def _pyref():
+    import pyref
+
+    return pyref
