@@ -11,7 +11,7 @@ The letters, the same in every file and every language:
 Arrays are batch first: images (n, c, h, w), sequences (n, t, c).
 """
 
-from pyref import attribution, check, layers, methods, network, numerics, rewrite, rules, target, trace
+from pyref import attribution, layers, methods, network, numerics, rewrite, rules, target, trace
 from pyref.attribution import *  # noqa: F403
 from pyref.layers import *  # noqa: F403
 from pyref.methods import *  # noqa: F403
@@ -19,8 +19,8 @@ from pyref.network import *  # noqa: F403
 from pyref.numerics import *  # noqa: F403
 from pyref.rewrite import *  # noqa: F403
 from pyref.rules import *  # noqa: F403
-from pyref.rules.composite import *  # noqa: F403
 from pyref.rules import composite
+from pyref.rules.composite import *  # noqa: F403
 from pyref.target import *  # noqa: F403
 from pyref.trace import *  # noqa: F403
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-
 from pyref.check import check_shape, nearest
 from pyref.layers import Layer
 from pyref.numerics import zeros_like
@@ -90,9 +89,7 @@ class Network:
         names = [inputs] if isinstance(inputs, str) else list(inputs)
         shapes = inputs if isinstance(inputs, Mapping) else {}
         self.name = name
-        self.inputs: dict[str, tuple | None] = {
-            n: None if shapes.get(n) is None else tuple(shapes[n]) for n in names
-        }
+        self.inputs: dict[str, tuple | None] = {n: None if shapes.get(n) is None else tuple(shapes[n]) for n in names}
         given = [_node(n) for n in nodes]
         self._check_names(given)
         self.nodes: dict[str, Node] = {
@@ -102,16 +99,14 @@ class Network:
             if not self.nodes:
                 raise ValueError(f"{name} has no nodes")
             outputs = [next(reversed(self.nodes))]
-        self.outputs: tuple[Ref, ...] = tuple(
-            _ref(o) for o in ([outputs] if isinstance(outputs, str) else outputs)
-        )
+        self.outputs: tuple[Ref, ...] = tuple(_ref(o) for o in ([outputs] if isinstance(outputs, str) else outputs))
         self._check_connected()
 
     # ---- construction -------------------------------------------------------------------------------
 
     @classmethod
     def sequential(cls, layers, input="x", shape=None, name="network"):
-        """A chain of layers, or of (name, layer) pairs; unnamed ones are called after their class: dense1, relu1, dense2."""
+        """A chain of layers, or of (name, layer) pairs; unnamed ones are called after their class: dense1, relu1, …"""
         nodes, previous, counts = [], input, {}
         for item in layers:
             if isinstance(item, Layer):
@@ -185,9 +180,7 @@ class Network:
     def __repr__(self):
         lines = [f"Network {self.name!r}: {', '.join(f'{n} {s}' for n, s in self.inputs.items())}"]
         for node in self.nodes.values():
-            lines.append(
-                f"  {node.name:<16} {type(node.layer).__name__:<16} ← {', '.join(map(show, node.inputs))}"
-            )
+            lines.append(f"  {node.name:<16} {type(node.layer).__name__:<16} ← {', '.join(map(show, node.inputs))}")
         return "\n".join(lines)
 
     # ---- forward --------------------------------------------------------------------------------------
@@ -226,9 +219,7 @@ class Network:
         for node in self.nodes.values():
             if any(i in change for i in node.inputs) and (node.name, 0) not in change:
                 x = record.inputs(node)
-                parts = tuple(
-                    change[i] if i in change else _still(v) for i, v in zip(node.inputs, x, strict=True)
-                )
+                parts = tuple(change[i] if i in change else _still(v) for i, v in zip(node.inputs, x, strict=True))
                 dy = node.layer.tangent(backend, x, record.output(node), parts)
                 for k, part in enumerate(dy if node.layer.outputs > 1 else (dy,)):
                     change[node.name, k] = part
@@ -288,9 +279,7 @@ class Network:
 
     def _known(self, name):
         if name not in self.nodes and name not in self.inputs:
-            raise ValueError(
-                f"{self._describe()} has no node {name!r}; {nearest(name, [*self.nodes, *self.inputs])}"
-            )
+            raise ValueError(f"{self._describe()} has no node {name!r}; {nearest(name, [*self.nodes, *self.inputs])}")
 
     def reference(self, key) -> Ref:
         """A checked reference: the name of a node or an input, or (name, k)."""
@@ -298,9 +287,7 @@ class Network:
         self._known(ref[0])
         count = self.nodes[ref[0]].layer.outputs if ref[0] in self.nodes else 1
         if not 0 <= ref[1] < count:
-            raise ValueError(
-                f"node {ref[0]!r} has {count} output{'s' if count > 1 else ''}, not an output {ref[1]}"
-            )
+            raise ValueError(f"node {ref[0]!r} has {count} output{'s' if count > 1 else ''}, not an output {ref[1]}")
         return ref
 
     def _check_names(self, nodes):
@@ -316,7 +303,7 @@ class Network:
                         f"node {node.name!r} reads {source!r}, which does not exist; {nearest(source, seen)}"
                     )
             arity = node.layer.arity
-            if arity is not None and arity != len(node.inputs) or not node.inputs:
+            if (arity is not None and arity != len(node.inputs)) or not node.inputs:
                 raise ValueError(
                     f"node {node.name!r} ({type(node.layer).__name__}) has {len(node.inputs)} inputs, "
                     f"expected {arity or 'at least 1'}"
@@ -331,9 +318,7 @@ class Network:
         needed = self.ancestors(self.outputs)
         loose = [n for n in [*self.nodes, *self.inputs] if n not in needed]
         if loose:
-            raise ValueError(
-                f"{', '.join(map(repr, loose))} of {self._describe()} lead to no output; remove them"
-            )
+            raise ValueError(f"{', '.join(map(repr, loose))} of {self._describe()} lead to no output; remove them")
 
     def _needed(self, given):
         """Names that must be evaluated when some values are given."""
@@ -354,9 +339,7 @@ def weighted(layer) -> bool:
 
 def _node(item) -> Node:
     name, layer, inputs = (item.name, item.layer, item.inputs) if isinstance(item, Node) else item
-    if isinstance(inputs, str) or (
-        isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], int)
-    ):
+    if isinstance(inputs, str) or (isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], int)):
         inputs = (inputs,)
     if not isinstance(layer, Layer):
         raise ValueError(f"node {name!r} has a {type(layer).__name__} for a layer, expected a pyref layer")

@@ -27,11 +27,7 @@ def merge_batchnorm(network):
         if node.layer.kind != "batchnorm":
             continue
         before = network.nodes.get(node.inputs[0][0])
-        if (
-            before is not None
-            and before.layer.kind in ("dense", "conv")
-            and _only_reader(network, node.inputs[0])
-        ):
+        if before is not None and before.layer.kind in ("dense", "conv") and _only_reader(network, node.inputs[0]):
             layer = changed.get(before.name, before.layer)
             changed[before.name] = _merge_after(layer, node.layer)
             changed[node.name] = Identity()
@@ -64,9 +60,7 @@ def _merge_after(layer, batchnorm):
     k, shift = batchnorm.scale, batchnorm.shift
     axis = _output_axis(layer)
     if type(layer).__name__ == "ConvTranspose" and layer.groups > 1:
-        per_group = np.reshape(
-            k, (layer.groups, -1)
-        )  # w is (in, out/groups, …): each group has its own channels
+        per_group = np.reshape(k, (layer.groups, -1))  # w is (in, out/groups, …): each group has its own channels
         rows = np.repeat(per_group, layer.w.shape[0] // layer.groups, axis=0)
         scale = np.reshape(rows, (*rows.shape, *(1,) * (layer.w.ndim - 2)))
     else:

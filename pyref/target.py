@@ -36,9 +36,7 @@ def target_weights(target, S):
         return v + 1
     if isinstance(target, tuple):
         if len(target) != len(classes) or not all(-k <= t < k for t, k in zip(target, classes, strict=False)):
-            raise ValueError(
-                f"target is {target}, expected an index into an output of shape {classes} per sample"
-            )
+            raise ValueError(f"target is {target}, expected an index into an output of shape {classes} per sample")
         v[(slice(None), *target)] = 1 + v[(slice(None), *target)]
         return v
     if len(classes) != 1:

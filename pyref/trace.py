@@ -105,7 +105,7 @@ class Ledger:
 
     def __str__(self):
         head = ("node", "arrived", "passed", "bias", "stabilizer", "dropped", "state", "residual")
-        lines = ["{:<20}".format(head[0]) + "".join(f"{h:>12}" for h in head[1:])]
+        lines = [f"{head[0]:<20}" + "".join(f"{h:>12}" for h in head[1:])]
         for name, *numbers in self.table():
             lines.append(f"{name:<20}" + "".join(f"{v:>12.4g}" for v in numbers))
         return "\n".join(lines)

@@ -73,7 +73,7 @@ def _part_forward(terms, bias, rule, p, R):
     for t in terms:
         x_p = rule.input_part(p, t.x)
         if x_p is not None:
-            z_p = z_p + t.forward(x_p, _each(lambda w: rule.weight_part(p, w), t.w))  # noqa: B023
+            z_p = z_p + t.forward(x_p, _each(lambda w: rule.weight_part(p, w), t.w))
     return z_p if bias is None else z_p + rule.bias_part(p, bias)
 
 

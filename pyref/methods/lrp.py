@@ -49,11 +49,7 @@ def lrp(
     if merge_batchnorm not in (True, False, "auto"):
         raise ValueError(f"merge_batchnorm is {merge_batchnorm!r}, expected True, False or 'auto'")
     rules = assign_rules(rule, network, **(rule_options or {}))
-    merging = (
-        not all(isinstance(r, _SIGNED) for r in rules.values())
-        if merge_batchnorm == "auto"
-        else merge_batchnorm
-    )
+    merging = not all(isinstance(r, _SIGNED) for r in rules.values()) if merge_batchnorm == "auto" else merge_batchnorm
     if merging:
         network = merge(network)
         rules = assign_rules(rule, network, **(rule_options or {}))
@@ -81,9 +77,7 @@ def propagate_relevance(run, seed, rules, gate="all"):
 
     def answer(node, x, y, R):
         account = Account()
-        parts = node.layer.relevance(
-            run.backend, x, y, R, rules.get(node.name, Norm()), gate=gate, account=account
-        )
+        parts = node.layer.relevance(run.backend, x, y, R, rules.get(node.name, Norm()), gate=gate, account=account)
         rows[node.name] = LedgerRow.of(node.name, R, parts, account)
         return parts
 
@@ -94,11 +88,7 @@ def propagate_relevance(run, seed, rules, gate="all"):
 def _gradient_form(run, rules, gate, settings):
     """r = x ⊙ G, G from the modified chain rule with g = f(z) / σ_ε(z)."""
     for name, rule in rules.items():
-        if (
-            run.network.nodes.get(name)
-            and run.network.nodes[name].layer.affine
-            and not isinstance(rule, Epsilon)
-        ):
+        if run.network.nodes.get(name) and run.network.nodes[name].layer.affine and not isinstance(rule, Epsilon):
             raise ValueError(
                 f"form='gradient' exists for the epsilon rule, but node {name!r} has {type(rule).__name__}"
             )

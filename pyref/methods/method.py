@@ -105,11 +105,7 @@ def start(
     """
     check_choice("softmax", softmax, ("strip", "keep"))
     output_ref = _output(network, output)
-    if (
-        softmax == "strip"
-        and network.nodes.get(output_ref[0])
-        and network.nodes[output_ref[0]].layer.kind == "softmax"
-    ):
+    if softmax == "strip" and network.nodes.get(output_ref[0]) and network.nodes[output_ref[0]].layer.kind == "softmax":
         log.info("%s ends in %s: its input, the logit, is explained", network.name, output_ref[0])
         output_ref = network.nodes[output_ref[0]].inputs[0]
     if (output_ref,) != network.outputs:
@@ -119,9 +115,7 @@ def start(
     S = record[output_ref]
     check_finite(f"output {output_ref[0]!r}", S) if not allow_nonfinite else None
     names = None if at is None else (at,) if isinstance(at, str) else tuple(at)
-    leaves, embedded = (
-        _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
-    )
+    leaves, embedded = _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
     return Run(
         network,
         backend or _pyref(),

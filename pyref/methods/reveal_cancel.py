@@ -26,9 +26,7 @@ def reveal_cancel_contributions(run, reference):
     Raises
         ValueError  a node that is neither affine, nor an activation, nor pooling or shape.
     """
-    difference = {
-        ref: run.record[ref] - reference.record[ref] for ref in reference.record if ref in run.record
-    }
+    difference = {ref: run.record[ref] - reference.record[ref] for ref in reference.record if ref in run.record}
     split = {}
 
     def parts(ref):
@@ -40,23 +38,17 @@ def reveal_cancel_contributions(run, reference):
             continue
         if node.layer.kind in _STRUCTURAL:
             x, y = run.record.inputs(node), run.record.output(node)
-            both = [
-                node.layer.tangent(run.backend, x, y, tuple(parts(i)[s] for i in node.inputs)) for s in (0, 1)
-            ]
+            both = [node.layer.tangent(run.backend, x, y, tuple(parts(i)[s] for i in node.inputs)) for s in (0, 1)]
             for k in range(node.layer.outputs):
                 split[node.name, k] = tuple(b[k] if node.layer.outputs > 1 else b for b in both)
         elif node.layer.affine:
-            split[node.name, 0] = affine_sign_split(
-                node.layer.terms(tuple(difference[i] for i in node.inputs))
-            )
+            split[node.name, 0] = affine_sign_split(node.layer.terms(tuple(difference[i] for i in node.inputs)))
 
     def answer(node, x, y, S):
         layer = node.layer
         if layer.kind in _STRUCTURAL:
             many = layer.outputs > 1
-            both = [
-                layer.gradient(run.backend, x, y, tuple(s[k] for s in S) if many else S[k]) for k in (0, 1)
-            ]
+            both = [layer.gradient(run.backend, x, y, tuple(s[k] for s in S) if many else S[k]) for k in (0, 1)]
             return tuple(None if a is None else np.stack((a, b)) for a, b in zip(*both, strict=True))
         if layer.affine:
             M = affine_reveal_cancel(layer.terms(tuple(difference[i] for i in node.inputs)), S[0], S[1])

@@ -44,9 +44,7 @@ class AlphaBeta(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.alpha >= 0 and self.beta >= 0 and abs(self.alpha - self.beta - 1) <= 1e-9):
-            raise ValueError(
-                f"alpha is {self.alpha} and beta is {self.beta}, expected alpha - beta = 1, both >= 0"
-            )
+            raise ValueError(f"alpha is {self.alpha} and beta is {self.beta}, expected alpha - beta = 1, both >= 0")
 
     # x⁺w⁺, x⁻w⁻ make z⁺;  x⁺w⁻, x⁻w⁺ make z⁻.
     @property

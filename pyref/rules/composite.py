@@ -1,7 +1,7 @@
 """Composites: which rule goes to which node."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyref.check import nearest
@@ -40,7 +40,7 @@ class Composite:
 
     name: str
     rows: tuple[tuple[Predicate, Rule], ...]
-    otherwise: Rule = Norm()
+    otherwise: Rule = field(default_factory=Norm)
 
     def rule(self, layer, index, is_first):
         """The rule of one node."""
@@ -68,9 +68,7 @@ def epsilon_alpha2_beta1(epsilon=1e-6):
 
 def epsilon_alpha2_beta1_flat(epsilon=1e-6):
     """epsilon_alpha2_beta1 with the flat rule on the first layer. [lapuschkin2019]"""
-    return _mixed(
-        "epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, epsilon), Epsilon(epsilon), ((first(), Flat(epsilon)),)
-    )
+    return _mixed("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, epsilon), Epsilon(epsilon), ((first(), Flat(epsilon)),))
 
 
 def epsilon_gamma_box(low=0, high=1, gamma=0.25, epsilon=1e-6):
@@ -150,9 +148,7 @@ def assign_rules(rule, network, **options):
         return dict.fromkeys(network.nodes, rule)
     choose = rule.rule if isinstance(rule, Composite) else rule
     if not callable(choose):
-        raise TypeError(
-            f"rule is a {type(rule).__name__}, expected a rule, a composite, a mapping or a callable"
-        )
+        raise TypeError(f"rule is a {type(rule).__name__}, expected a rule, a composite, a mapping or a callable")
     firsts = network.first_affine()
     affine = [n for n in network.nodes.values() if n.layer.affine or n.layer.kind == "recurrent"]
     chosen = {n.name: choose(n.layer, i, n.name in firsts) or Norm() for i, n in enumerate(affine)}
