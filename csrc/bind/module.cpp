@@ -1,0 +1,15 @@
+// relprop._core: the binding's table of contents.
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_numerics(py::module_& module);
+void bind_rules(py::module_& module);
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The compiled part of relprop. Use pyref's names through relprop instead.";
+  module.attr("__version__") = RELPROP_VERSION;
+  module.attr("source_digest") = RELPROP_SOURCE_DIGEST;
+  bind_numerics(module);
+  bind_rules(module);
+}

@@ -1,0 +1,75 @@
+// r_i = Σ_o ( α z_io⁺ / σ_ε(z_o⁺) - β z_io⁻ / σ_ε⁻(z_o⁻) ) · R_o          σ_ε⁻(z⁻) = -σ_ε(-z⁻),  α - β = 1
+// [bach2015] eq. (60).  Mirrors pyref/rules/alpha_beta.py.
+#pragma once
+
+#include "rule.h"
+
+namespace relprop::math {
+
+template <class T>
+struct AlphaBeta {
+  static constexpr const char* name = "alpha_beta";
+  static constexpr int max_parts = 4;
+  static constexpr int denominators = 2;
+
+  T alpha;
+  T beta;
+  T epsilon;
+  Bias bias;
+  Stabilizer stabilizer;
+  bool renormalize;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("alpha", self.alpha);
+    visit("beta", self.beta);
+    visit("epsilon", self.epsilon);
+    visit("bias", self.bias);
+    visit("stabilizer", self.stabilizer);
+    visit("renormalize", self.renormalize);
+  }
+
+  // x⁺w⁺, x⁻w⁻ make z⁺;  x⁺w⁻, x⁻w⁺ make z⁻.
+  HD int parts() const { return 4; }
+  HD int plain_part() const { return -1; }
+  HD bool has_input(int) const { return true; }
+
+  HD T input_part(int p, T x) const { return p == 0 || p == 2 ? pos(x) : neg(x); }
+  HD T weight_part(int p, T w) const { return p == 0 || p == 3 ? pos(w) : neg(w); }
+  HD T bias_part(int p, T b) const {
+    if (bias == Bias::ignore || p == 1 || p == 3) return T(0);
+    return p == 0 ? pos(b) : neg(b);
+  }
+
+  // z⁺ and -z⁻, both ≥ 0.
+  HD T denominator(int k, const T* z) const { return k == 0 ? z[0] + z[1] : -(z[2] + z[3]); }
+
+  // (α, β) of a unit, and whether it drops its relevance.
+  HD bool factors(T z_pos, T z_neg, T& a, T& b) const {
+    a = alpha;
+    b = beta;
+    if (!renormalize) return z_pos != z_pos;
+    const bool dead = z_pos == 0, alone = z_neg == 0;
+    a = dead ? T(0) : alone ? T(1) : alpha;
+    b = dead || alone ? T(0) : beta;
+    return dead;
+  }
+
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    T a, b;
+    factors(z[0] + z[1], z[2] + z[3], a, b);
+    s[0] = s[1] = share(a * R, denominator(0, z), e[0], stabilizer);
+    s[2] = s[3] = share(b * R, denominator(1, z), e[1], stabilizer);
+  }
+
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    T a, b, stabilizer_pos, stabilizer_neg, dropped_pos, dropped_neg;
+    const bool dead = factors(z[0] + z[1], z[2] + z[3], a, b);
+    withheld(a * R, denominator(0, z), e[0], stabilizer, stabilizer_pos, dropped_pos);
+    withheld(b * R, denominator(1, z), e[1], stabilizer, stabilizer_neg, dropped_neg);
+    by_stabilizer = stabilizer_pos - stabilizer_neg;
+    dropped = dead ? R : dropped_pos - dropped_neg;
+  }
+};
+
+}  // namespace relprop::math

@@ -1,0 +1,61 @@
+// r_i = Σ_o x_i w_io / σ_ε(z_o) · R_o          z_o = Σ_i x_i w_io + b_o
+// [bach2015] eq. (58).  Mirrors pyref/rules/epsilon.py.
+#pragma once
+
+#include "rule.h"
+
+namespace relprop::math {
+
+template <class T>
+struct Epsilon {
+  static constexpr const char* name = "epsilon";
+  static constexpr int max_parts = 4;
+  static constexpr int denominators = 1;
+
+  T epsilon;
+  Bias bias;
+  Stabilizer stabilizer;
+  bool absorb_epsilon;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("epsilon", self.epsilon);
+    visit("bias", self.bias);
+    visit("stabilizer", self.stabilizer);
+    visit("absorb_epsilon", self.absorb_epsilon);
+  }
+
+  // Part 0 is the sum itself. The options that hand the bias to the inputs add: the bias alone (no
+  // inputs), the count of connected inputs, and for proportional the absolute sum.
+  HD int parts() const { return bias == Bias::uniform ? 3 : bias == Bias::proportional ? 4 : 1; }
+  HD int plain_part() const { return bias == Bias::ignore ? -1 : 0; }
+  HD bool has_input(int p) const { return p != 1; }
+
+  HD T input_part(int p, T x) const { return p == 0 ? x : p == 1 ? T(0) : p == 2 ? T(1) : std::fabs(x); }
+  HD T weight_part(int p, T w) const { return p == 0 ? w : p == 1 ? T(0) : p == 2 ? T(1) : std::fabs(w); }
+  HD T bias_part(int p, T b) const { return bias == Bias::ignore || p > 1 ? T(0) : b; }
+
+  HD T denominator(int, const T* z) const { return z[0]; }
+
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    s[0] = share(R, z[0], e[0], stabilizer);
+    if (parts() == 1) return;
+    const T b = z[1], count = z[2];
+    s[1] = -s[0];
+    if (bias == Bias::proportional) {
+      const T absolute = z[3];
+      s[2] = absolute == 0 ? safe_divide(s[0] * b, count) : T(0);
+      s[3] = safe_divide(s[0] * b, absolute);
+    } else {
+      const T shared = absorb_epsilon ? b + epsilon * sign(z[0]) : b;
+      s[2] = safe_divide(s[0] * shared, count);
+    }
+  }
+
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    withheld(R, z[0], e[0], stabilizer, by_stabilizer, dropped);
+    if (absorb_epsilon) by_stabilizer = T(0);
+  }
+};
+
+}  // namespace relprop::math

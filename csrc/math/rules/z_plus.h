@@ -1,0 +1,42 @@
+// r_i = Σ_o z_io⁺ / σ_ε(z_o⁺) · R_o          z_o⁺ = Σ_i (x_i w_io)⁺ + b_o⁺
+// [montavon2017] eq. (6).  Mirrors pyref/rules/z_plus.py.
+#pragma once
+
+#include "rule.h"
+
+namespace relprop::math {
+
+template <class T>
+struct ZPlus {
+  static constexpr const char* name = "z_plus";
+  static constexpr int max_parts = 2;
+  static constexpr int denominators = 1;
+
+  T epsilon;
+  Bias bias;
+  Stabilizer stabilizer;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("epsilon", self.epsilon);
+    visit("bias", self.bias);
+    visit("stabilizer", self.stabilizer);
+  }
+
+  // x⁺w⁺ and x⁻w⁻
+  HD int parts() const { return 2; }
+  HD int plain_part() const { return -1; }
+  HD bool has_input(int) const { return true; }
+
+  HD T input_part(int p, T x) const { return p == 0 ? pos(x) : neg(x); }
+  HD T weight_part(int p, T w) const { return p == 0 ? pos(w) : neg(w); }
+  HD T bias_part(int p, T b) const { return p == 0 && bias == Bias::neuron ? pos(b) : T(0); }
+
+  HD T denominator(int, const T* z) const { return z[0] + z[1]; }
+  HD void split(T R, const T* z, const T* e, T* s) const { s[0] = s[1] = share(R, denominator(0, z), e[0], stabilizer); }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    withheld(R, denominator(0, z), e[0], stabilizer, by_stabilizer, dropped);
+  }
+};
+
+}  // namespace relprop::math
