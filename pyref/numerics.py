@@ -58,7 +58,7 @@ def sign(z):
 
 def sum_samples(v):
     """Sum over every axis but the first: one number per sample."""
-    return np.sum(np.reshape(v, (v.shape[0], -1)), axis=1)
+    return np.sum(v, axis=tuple(range(1, v.ndim)))
 
 
 def _epsilon(z, epsilon, stabilizer):
