@@ -139,7 +139,9 @@ py::object split(py::handle rule, const py::array& R, const py::sequence& z, con
         compiled.split(in.data()[i], z_i, e_i, s);
         for (std::size_t p = 0; p < parts; ++p) shares[p].mutable_data()[i] = s[p];
       });
-      return py::tuple(py::cast(shares));
+      py::tuple all(parts);
+      for (std::size_t p = 0; p < parts; ++p) all[p] = shares[p];
+      return all;
     });
   });
 }
