@@ -100,6 +100,15 @@ def test_pyref_imports_numpy_and_the_standard_library():
     assert set(imported("import numpy\ndef f():\n    from scipy.special import erf")) == {"numpy", "scipy"}
 
 
+def test_compiled_code_has_one_door():
+    """Only modules of relprop itself open relprop._core, and nothing loads a library in any other way."""
+    openers = [shown(p) for p in [*PYREF, *RELPROP] if "_core" in p.read_text()]
+    assert "relprop/__init__.py" in openers
+    assert [p for p in openers if Path(p).parent != Path("relprop")] == []
+    loaders = {"ctypes", "cffi", "numba", "pythran", "cython"}
+    assert [shown(p) for p in [*PYREF, *RELPROP] if loaders & set(imported(p.read_text()))] == []
+
+
 def public():
     """(name, object) of pyref's functions and classes."""
     named = ((name, getattr(pyref, name)) for name in pyref.__all__)
