@@ -217,7 +217,8 @@ class Network:
         backend = backend or _pyref()
         change = {_ref(k): v for k, v in dx.items()}
         for node in self.nodes.values():
-            if any(i in change for i in node.inputs) and (node.name, 0) not in change:
+            reached = any(i in change for i in node.inputs) and (node.name, 0) in record
+            if reached and (node.name, 0) not in change:
                 x = record.inputs(node)
                 parts = tuple(change[i] if i in change else _still(v) for i, v in zip(node.inputs, x, strict=True))
                 dy = node.layer.tangent(backend, x, record.output(node), parts)

@@ -62,13 +62,25 @@ class Run:
         record = self.network.forward(self.inputs, self.backend, given)
         return replace(self, record=record, v=self.v if v is None else v)
 
+    def repeated(self, rows, leaf_values):
+        """A run whose sample r is a copy of sample rows[r], with other values at the leaves (already one per row)."""
+        inputs = {name: np.take(array, rows, axis=0) for name, array in self.inputs.items()}
+        given = {self.leaves[name]: value for name, value in leaf_values.items()}
+        record = self.network.forward(inputs, self.backend, given)
+        return replace(self, inputs=inputs, record=record, v=np.take(self.v, rows, axis=0))
+
     def gradients(self):
         """∂S_c/∂(every value), the plain backward pass; {reference: G}."""
         return self.walk(self.v, lambda node, x, y, G: node.layer.gradient(self.backend, x, y, G))
 
     def walk(self, seed, answer):
-        """`Network.backward` from the output to the leaves."""
-        return self.network.backward(self.record, {self.output_ref: seed}, answer, stop=self.leaves.values())
+        """`Network.backward` from the output to the leaves; zero at a leaf that lies behind the others."""
+        signals = self.network.backward(self.record, {self.output_ref: seed}, answer, stop=self.leaves.values())
+        pairs = tuple(seed.shape[: seed.ndim - self.v.ndim])  # RevealCancel's signals are two in one array
+        for ref in self.leaves.values():
+            if ref not in signals:
+                signals[ref] = zeros_like(self.record[ref], (*pairs, *self.record[ref].shape))
+        return signals
 
     def collect(self, at_leaf):
         """values for an `Attribution`: at_leaf(reference, value) for each leaf, embeddings summed over their axis."""

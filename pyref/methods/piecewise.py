@@ -1,0 +1,159 @@
+"""Integrals along a straight line, cut where the network bends: exactly, or by bisection.
+
+Both yield (rows, parts): contributions {reference: G ⊙ ẏ · length} of one stretch of the line for some samples,
+which add up over stretches.
+"""
+
+import heapq
+import itertools
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from pyref.layers.layer import Layer
+from pyref.methods.path import Segment, per_sample
+from pyref.methods.quadrature import in_arithmetic
+from pyref.numerics import is_exact, sum_samples, zeros_like
+
+__all__ = ["ray", "hidden_units", "exact_pieces", "bisected_pieces", "along", "Report"]
+
+
+@dataclass
+class Report:
+    """What an integration did: pieces or intervals and the error bound, each per sample, and gradient evaluations."""
+
+    pieces: Any = None
+    error: Any = None
+    gradients: int = 0
+
+
+def beyond_leaves(run):
+    """The nodes that the leaves reach."""
+    reached, nodes = set(run.leaves.values()), []
+    for node in run.network.nodes.values():
+        refs = [(node.name, k) for k in range(node.layer.outputs)]
+        if any(i in reached for i in node.inputs) and not any(r in run.leaves.values() for r in refs):
+            nodes.append(node)
+            reached.update(refs)
+    return nodes
+
+
+def hidden_units(run):
+    """Number of units per sample at which the function may bend: outputs of the layers with kinks."""
+    kinked = [n for n in beyond_leaves(run) if type(n.layer).ray is not Layer.ray]
+    return sum(int(np.prod(run.record[n.name].shape[1:])) for n in kinked)
+
+
+def ray(run, direction):
+    """One-sided derivative of every value along a direction at the leaves, and the least t > 0 where one may change.
+
+        direction {leaf: array}   →   ({reference: dy}, t per sample, inf where nothing changes any more)
+
+    A unit at its kink counts as active by the sign of (z, ż) taken in this order, which is exact.
+    """
+    record = run.record
+    change = {run.leaves[name]: d for name, d in direction.items()}
+    first = next(iter(direction.values()))
+    t = zeros_like(first, (first.shape[0],)) + np.inf
+    for node in beyond_leaves(run):
+        if (node.name, 0) not in record:  # it feeds other leaves only
+            continue
+        x = record.inputs(node)
+        dx = tuple(
+            change[i] if i in change else None if v.dtype.kind in "iu" else zeros_like(v)
+            for i, v in zip(node.inputs, x, strict=True)
+        )
+        dy, until = node.layer.ray(run.backend, x, record.output(node), dx)
+        for k, part in enumerate(dy if node.layer.outputs > 1 else (dy,)):
+            change[node.name, k] = part
+        if until is not None:
+            t = np.minimum(t, until)
+    return change, t
+
+
+def exact_pieces(run, segment, most, report, progress):
+    """The exact integral of a piecewise linear network: one gradient for each of its linear pieces.
+
+        at α:   next kink = α + min over nodes of t;   between two kinks  G ⊙ ẏ · (length), G at the middle
+
+    Samples walk at their own pace, each through its own pieces. In floating point kinks closer than 1e-12
+    (float32: 1e-5) are taken as one.
+
+    Raises
+        ValueError  a sample has more than `most` pieces.
+    """
+    like = next(iter(segment.start.values()))
+    alpha = zeros_like(like, (like.shape[0],))
+    merge = 0 if is_exact(like) else 1e-5 if like.dtype == np.float32 else 1e-12
+    velocity = segment.velocity
+    report.pieces = [0] * like.shape[0]
+    going = np.arange(like.shape[0])
+    for piece in progress(itertools.count()):
+        if piece == most:
+            raise ValueError(
+                f"sample {going[0]} has more than {most} linear pieces, it is at α = {float(alpha[going[0]]):.4g}; "
+                "raise m, or use another quadrature"
+            )
+        begin = alpha[going]
+        look = np.minimum(begin + merge, 1)
+        here = run.repeated(going, segment.of_samples(going, look))
+        dy, t = ray(here, {name: np.take(d, going, axis=0) for name, d in velocity.items()})
+        end = np.minimum(look + t, 1)
+        end = np.where(end >= 1 - merge, 0 * end + 1, end)
+        middle = run.repeated(going, segment.of_samples(going, (begin + end) / 2))
+        G = middle.gradients()
+        report.gradients += len(going)
+        yield going, {ref: G[ref] * d * per_sample(end - begin, d) for ref, d in dy.items() if ref in G}
+        alpha[going] = end
+        for sample in going:
+            report.pieces[sample] += 1
+        going = going[alpha[going] < 1]
+        if going.size == 0:
+            return
+
+
+def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
+    """Midpoint gradients on intervals that are halved where the output shows that the integral is off.
+
+        ρ = S(b) - S(a) - ⟨G(middle), γ(b) - γ(a)⟩          halve the interval of the largest |ρ|
+
+    until Σ |ρ| ≤ tolerance, per sample, or `most` gradients were taken. Σ |ρ| bounds the completeness residual.
+    """
+    like = next(iter(segment.start.values()))
+    report.error, report.pieces = zeros_like(like, (like.shape[0],)), [0] * like.shape[0]
+    for sample in range(like.shape[0]):
+        row = np.array([sample])
+        line = Segment(*({k: v[sample : sample + 1] for k, v in p.items()} for p in (segment.start, segment.end)))
+        one = run.repeated(row, line.start)
+        ends = [Fraction(k, first) for k in range(first + 1)]
+        outputs = [one.moved(line(alpha)).output for alpha in ends]
+        tasks = list(zip(ends, outputs, ends[1:], outputs[1:], strict=False))
+        intervals: list = []  # a heap, the largest |ρ| first
+        evaluations = progress(itertools.count())
+        for count, _ in enumerate(evaluations, start=1):
+            a, S_a, b, S_b = tasks.pop()
+            middle = one.moved(line((a + b) / 2))
+            step = {one.leaves[k]: in_arithmetic(v, b - a) * v for k, v in line.velocity.items()}
+            parts = along(middle, step)
+            rho = (S_b - S_a - sum(sum_samples(parts[ref]) for ref in step))[0]
+            heapq.heappush(intervals, (-abs(rho), a, S_a, b, S_b, middle.output, parts))
+            if tasks:
+                continue
+            if count + 2 > most or sum(-i[0] for i in intervals) <= tolerance:
+                report.gradients += count
+                break
+            _, a, S_a, b, S_b, S_middle, _ = heapq.heappop(intervals)
+            tasks = [(a, S_a, (a + b) / 2, S_middle), ((a + b) / 2, S_middle, b, S_b)]
+        report.pieces[sample] = len(intervals)
+        report.error[sample] = sum(-i[0] for i in intervals)
+        for interval in intervals:
+            yield row, interval[-1]
+
+
+def along(run, step):
+    """{reference: G ⊙ dy} for a step {reference of a leaf: dx}: what each value contributes to ⟨G, dx⟩."""
+    G = run.gradients()
+    dy = run.network.tangent(run.record, step, run.backend)
+    return {ref: G[ref] * d for ref, d in dy.items() if ref in G}
