@@ -18,15 +18,18 @@ def check_shape(name, array, expected):
         raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {text}")
 
 
-def check_float(name, array):
-    """Raise TypeError unless array is float32, float64, or an object array (exact arithmetic)."""
+def check_float(name, array, cast="{}.astype('{}')"):
+    """Raise TypeError unless array is float32, float64, or an object array (exact arithmetic).
+
+    cast  how the caller's library converts, for the message: a format of the array's name and a dtype
+    """
     dtype = getattr(array, "dtype", None)
     if dtype is None:
         raise TypeError(f"{name} is a {type(array).__name__}, expected an array")
     if dtype == np.float16:
-        raise TypeError(f"{name} has dtype float16, which is too narrow to divide by; use {name}.astype('float32')")
+        raise TypeError(f"{name} has dtype float16, which is too narrow to divide by; use {cast.format(name, 'float32')}")
     if dtype not in (np.float32, np.float64, object):
-        raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64; use {name}.astype('float64')")
+        raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64; use {cast.format(name, 'float64')}")
 
 
 def check_finite(name, array):

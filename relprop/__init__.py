@@ -1,8 +1,9 @@
 """relprop: attribution methods for neural networks on compiled kernels. `pyref` is the same as a textbook."""
 
+import importlib
 from pathlib import Path
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "Attribution", "digits", "explain", "load", "save", "zoo"]
 
 __version__ = "0.1.0"
 
@@ -22,3 +23,24 @@ if _core.__version__ != __version__:
         f"relprop is version {__version__}, but its compiled extension {_core.__file__} was built "
         f"for {_core.__version__}; install the project again: pip install . , or pip install -e ."
     )
+
+from relprop.explain import explain
+
+_LAZY = {  # names that load when they are first asked for: `import relprop` stays fast
+    "Attribution": "relprop.attribution",
+    "digits": "relprop.data",
+    "load": "relprop.models.native",
+    "save": "relprop.models.native",
+    "zoo": "relprop.models.zoo",
+}
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'relprop' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    return getattr(module, "load" if name == "zoo" else name)
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,126 @@
+"""The array door: what comes in as NumPy, torch, JAX or anything that speaks DLPack goes out as the same kind."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyref.check import check_float
+
+__all__ = ["Guest", "enter", "enter_options", "is_foreign"]
+
+CPU = 1  # DLPack's kDLCPU
+LIBRARIES = {"jaxlib": "jax", "jax": "jax", "torch": "torch", "cupy": "cupy"}
+
+
+@dataclass(frozen=True)
+class Guest:
+    """An array that came through the door: its values for NumPy, without a copy, and the way back.
+
+    array  NumPy's view of it
+    back   makes an array of the caller's kind, dtype and device from one of NumPy's
+    kind   the library it came from
+    """
+
+    array: np.ndarray
+    back: Callable[[Any], Any]
+    kind: str
+
+
+def is_foreign(x):
+    """True for an array that is not NumPy's: it speaks DLPack, or only CUDA's array interface."""
+    return not isinstance(x, np.ndarray | np.generic) and (
+        hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+    )
+
+
+def enter(name, x):
+    """Let an array in.
+
+    Numbers come back in the dtype of x where that is float32 or float64, whatever the network computed in.
+    Torch tensors are detached. Nothing is copied.
+
+    Raises
+        TypeError     not an array, a masked one, or a dtype that is not float32, float64, exact or integer
+        RuntimeError  it lives on a device that no backend of this build reaches
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; use {name}.filled(value)")
+    if isinstance(x, np.ndarray):
+        _check_kind(name, x, "{}.astype('{}')")
+        return Guest(np.asarray(x), _as_dtype(x.dtype), "numpy")
+    if not is_foreign(x):
+        raise TypeError(
+            f"{name} is a {type(x).__name__}, expected an array: NumPy's, or one that speaks DLPack "
+            "(torch, JAX, CuPy); use numpy.asarray(..., dtype='float64')"
+        )
+    return _enter_foreign(name, x)
+
+
+def enter_options(name, value):
+    """Let in the arrays of an option's value: a baseline may be a tensor, or a list or dict of them."""
+    if is_foreign(value):
+        return _enter_foreign(name, value, dtypes="any").array
+    if isinstance(value, list):
+        return [enter_options(name, v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: enter_options(name, v) for k, v in value.items()}
+    return value
+
+
+def _enter_foreign(name, x, dtypes="float"):
+    kind = LIBRARIES.get(type(x).__module__.partition(".")[0], type(x).__module__.partition(".")[0])
+    device = x.__dlpack_device__()[0] if hasattr(x, "__dlpack_device__") else None
+    if int(device or 0) != CPU:
+        raise RuntimeError(
+            f"{name} is a {kind} array in device memory, which needs the backend 'cuda', and this build has "
+            f"none; move {name} to host memory first ({_to_host(name, kind)})"
+        )
+    if kind == "torch":
+        x = x.detach()
+    cast = "{}.to(torch.{})" if kind == "torch" else "{}.astype('{}')"
+    try:
+        array = np.from_dlpack(x)
+    except (BufferError, TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} is a {kind} array of dtype {getattr(x, 'dtype', 'unknown')}, which NumPy cannot read "
+            f"({error}); use {cast.format(name, 'float32')}"
+        ) from None
+    if dtypes == "float":
+        _check_kind(name, array, cast)
+    cast_back, give = _as_dtype(array.dtype), _giver(x, kind)
+    return Guest(array, lambda values: give(cast_back(values)), kind)
+
+
+def _check_kind(name, array, cast):
+    """Integers may be ids for an embedding: that is judged where the network is known."""
+    if array.dtype.kind not in "iu":
+        check_float(name, array, cast)
+
+
+def _as_dtype(dtype):
+    def back(values):
+        if dtype.kind != "f" or values.dtype == dtype:
+            return values
+        return values.astype(dtype)
+
+    return back
+
+
+def _giver(x, kind):
+    """How the caller's library takes a NumPy array: through DLPack, from a writable array that nobody else holds."""
+    if hasattr(x, "__array_namespace__"):
+        take = x.__array_namespace__().from_dlpack
+    else:
+        take = getattr(sys.modules.get(kind), "from_dlpack", None)
+    if take is None:
+        raise TypeError(f"{kind} arrays can be read, but {kind} has no from_dlpack to give the result back")
+    return lambda values: take(np.array(values))
+
+
+def _to_host(name, kind):
+    return {"torch": f"{name}.cpu()", "cupy": f"cupy.asnumpy({name})", "jax": f"jax.device_get({name})"}.get(
+        kind, "as a NumPy array"
+    )

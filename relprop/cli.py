@@ -1,0 +1,370 @@
+"""The command line: relprop demo | explain | verify | methods | info."""
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="relprop",
+    help="What each input contributed to one output of a neural network, by every method of the papers.",
+    epilog="Start with:  relprop demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else.")]
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(run())
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 only on success; errors take one line on stderr."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    command = typer.main.get_command(app)
+    try:
+        code = command.main([a for a in argv if a != "--debug"], prog_name="relprop", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader left, as `head` does: nothing more can be written, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        if hasattr(error, "format_message"):  # the command line was wrong
+            return _fail(error.format_message() or "see relprop --help", 2)
+        return _fail(str(error) or type(error).__name__, 1)
+
+
+def _fail(message, code):
+    print(f"relprop: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+):
+    if version:
+        import relprop
+
+        print(relprop.__version__)
+        raise typer.Exit
+
+
+# ── demo ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop demo --out pictures --digit 17")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json; made if missing.")] = Path("out"),
+    digit: Annotated[int, typer.Option(help="Which of the shipped held-out digits is shown, from 0.")] = 3,
+    network: Annotated[str, typer.Option(help="Which shipped networks: cnn or mlp.")] = "cnn",
+    count: Annotated[int, typer.Option(help="How many digits the correlations are the median of.")] = 50,
+    as_json: Json = False,
+):
+    """Six methods on one handwritten digit under four activations: Table 1 of Ancona et al., with numbers.
+
+    Draws the heatmaps, compares each method with integrated gradients, and says what to notice.
+    """
+    from pyref.check import check_choice
+    from relprop import demo as job
+
+    check_choice("network", network, ("cnn", "mlp"))
+    table = job.make_table(digit, network, count)
+    picture, numbers = job.write_table(table, out)
+    if as_json:
+        _print_json({**job.as_dict(table), "files": [str(picture), str(numbers)]})
+        return
+    rows = []
+    for method, (title, _) in job.METHODS.items():
+        row = table.row(method)
+        residuals = [cell.residual for cell in row.values() if cell.residual is not None]
+        residual = f"{max(residuals):.0e}" if residuals else "promises no sum"
+        rows.append([title, *(f"{cell.correlation:.3f}" for cell in row.values()), residual])
+    console = _console()
+    console.print(f"Digit {table.index}, a {table.label}. Correlation with integrated gradients, median of {count}:")
+    _print_table(console, ["", *job.ACTIVATIONS.values(), "largest residual"], rows, numeric=True)
+    for method, (title, _) in job.METHODS.items():
+        console.print(f"[bold]{title}[/]: {job.remark(table, method)}")
+    console.print(f"\nPicture: {picture}\nNumbers: {numbers}", soft_wrap=True)
+
+
+# ── explain ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop explain digits-cnn-relu digits:17 --rule epsilon_plus --plot out.png")
+def explain(
+    model: Annotated[str, typer.Argument(help="A shipped model (relprop info lists them) or a .safetensors file.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, an image, or a .npy file.")],
+    method: Annotated[str, typer.Option(help="Name of a method: relprop methods.")] = "lrp",
+    rule: Annotated[str | None, typer.Option(help="Rule or composite, for --method lrp.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the method or rule, k=v; may be given again.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain, or i,j,… for a structured output; default the largest.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Attribute to this inner node in place of the input.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, or a name that relprop info lists.")] = "auto",
+    resize: Annotated[bool, typer.Option("--resize", help="Scale an image to the size that the model reads.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light: ink is high in digits.")] = False,
+    low: Annotated[float, typer.Option(help="What black becomes in an image.")] = -1.0,
+    high: Annotated[float, typer.Option(help="What white becomes in an image.")] = 1.0,
+    save: Annotated[Path | None, typer.Option(help="Write the values: .npy, or .npz with all the rest.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf.")] = None,
+    top: Annotated[int, typer.Option(help="How many of the largest attributions to list.")] = 5,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Say where relevance went, node by node.")] = False,
+    as_json: Json = False,
+):
+    """What each input contributed to one output of a model."""
+    import relprop
+    from relprop import source as door
+
+    network = door.open_model(model)
+    x = door.open_input(source, network, resize=resize, invert=invert, low=low, high=high)
+    options: dict[str, Any] = dict(_parse_option(o) for o in option or ())
+    options |= {name: value for name, value in (("rule", rule), ("at", at)) if value is not None}
+    chosen = None if target is None else _parse_target(target)
+    a = relprop.explain(network, x, method, chosen, backend, **options)
+    files = []
+    if save is not None:
+        files.append(str(a.save(save)))
+    if plot is not None:
+        from relprop.view import save_figure
+
+        files.append(str(save_figure(a.plot(), plot)))
+    about = _about(a, network, x, chosen, top)
+    if as_json:
+        _print_json({**about, **({"ledger": _ledger_rows(a)} if ledger else {}), "files": files})
+        return
+    _print_explanation(about, a if ledger else None, files)
+
+
+def _parse_option(text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--option {text}: expected name=value")
+    try:
+        return name.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name.strip(), value
+
+
+def _parse_target(text):
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--target {text}: expected a class, or a tuple of indices i,j,…") from None
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
+
+def _about(a, network, x, target, top):
+    """What the command prints, as plain values."""
+    import numpy as np
+
+    values = a.result.values if isinstance(a.result.values, dict) else {"": a.result.values}
+    largest = [
+        (float(v.flat[i]), name, [int(k) for k in np.unravel_index(i, v.shape)])
+        for name, v in values.items()
+        for i in np.argsort(-np.abs(v), axis=None, kind="stable")[: max(top, 0)]
+    ]
+    largest.sort(key=lambda entry: -abs(entry[0]))
+    output = network(x)
+    samples = []
+    for s in range(len(a.result.output)):
+        row = {"output": float(a.result.output[s]), "sum": float(np.broadcast_to(a.result.total, len(x))[s])}
+        if isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1:
+            row["predicts"] = int(np.argmax(output[s]))
+            if target is None:
+                row["explained class"] = row["predicts"]
+            elif isinstance(target, int):
+                row["explained class"] = target
+        if a.result.expected is not None:
+            row["expected sum"] = float(a.result.expected[s])
+            row["residual"] = float(a.result.delta[s])
+        samples.append(row)
+    return {
+        "model": network.name,
+        "method": a.method,
+        "backend": a.backend,
+        "quadrature": a.quadrature,
+        "settings": {k: str(v) for k, v in a.settings.items() if k != "rules"},
+        "seconds": round(a.seconds, 4),
+        "samples": samples,
+        "top": [
+            {"value": v, "index": index, **({"of": name} if name else {})} for v, name, index in largest[: max(top, 0)]
+        ],
+    }
+
+
+LEDGER = ("node", "arrived", "passed", "bias", "stabilizer", "dropped", "state", "residual")
+
+
+def _ledger_rows(a, sample=0):
+    return [dict(zip(LEDGER, row, strict=True)) for row in a.ledger.table(sample)]
+
+
+def _print_explanation(about, with_ledger, files):
+    console = _console()
+    how = ", ".join(f"{k}={v}" for k, v in about["settings"].items())
+    console.print(
+        f"[bold]{about['method']}[/] of [bold]{about['model']}[/] on {about['backend']}, {about['seconds']:.2f} s"
+    )
+    for line in filter(None, (how, about["quadrature"])):
+        console.print(f"  {line}", markup=False)
+    several = len(about["samples"]) > 1
+    for s, row in enumerate(about["samples"]):
+        says = [f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()]
+        console.print(("  " if not several else f"  {s}: ") + ", ".join(says))
+    if "residual" not in about["samples"][0]:
+        console.print("  this method promises no sum, so there is no completeness residual")
+    rows = [[f"{t['value']:+.6g}", f"{t.get('of', '')}{tuple(t['index'])}"] for t in about["top"]]
+    if rows:
+        _print_table(console, ["largest attributions", "at (sample, …)"], rows)
+    if with_ledger is not None:
+        if len(with_ledger.ledger) == 0:
+            console.print("  no ledger: this method carries no relevance from node to node")
+        else:
+            table = [[r["node"], *(f"{r[c]:.4g}" for c in LEDGER[1:])] for r in _ledger_rows(with_ledger)]
+            _print_table(console, LEDGER, table, numeric=True)
+    for path in files:
+        console.print(f"written: {path}", soft_wrap=True)
+
+
+# ── verify ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop verify --only A1 --only S3 --cases 50")
+def verify(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Id of a statement (A1) or a family (A); may be given again.")
+    ] = None,
+    cases: Annotated[int, typer.Option(help="Cases drawn per statement.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same cases.")] = 0,
+    as_json: Json = False,
+):
+    """Check the papers' statements on drawn networks, exactly where the mathematics is rational.
+
+    Exit code 1 if a statement fails, or if a falsifier, a network on which it must fail, does not bite.
+    """
+    from pyref.theorems import verify as check
+    from relprop.progress import bar
+
+    with bar(label="verify", unit=" statements") as line:
+
+        def progress(row, done, total):
+            line.total = total
+            line.set_postfix_str(row.id, refresh=False)
+            line.update()
+
+        report = check(only or None, cases, seed, progress)
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        _print_report(report)
+    raise typer.Exit(report.exit_status)
+
+
+def _print_report(report):
+    console = _console()
+    rows = []
+    for row in report:
+        bites = [*row.falsifiers, *row.counterexamples]
+        bitten = f"{sum(f.ok for f in bites)} of {len(bites)}"
+        worst = "0, exact" if row.arithmetic == "exact" and row.residual == 0 else f"{row.residual:.1e}"
+        verdict = "[green]holds[/]" if row.ok else "[bold red]FAILS[/]"
+        rows.append([row.id, verdict, row.statement, row.source, row.arithmetic, str(row.cases), worst, bitten])
+    head = ["id", "", "statement", "source", "arithmetic", "cases", "worst residual", "falsifiers bite"]
+    _print_table(console, head, rows)
+    failed = [row for row in report if not row.ok]
+    for row in failed:
+        console.print(f"[bold red]{row.id}[/] ", end="")
+        console.print(row.problem, markup=False)
+    console.print(
+        f"{len(report.rows) - len(failed)} of {len(report.rows)} hold; {report.cases} cases, seed {report.seed}"
+    )
+
+
+# ── methods, info ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop methods --json")
+def methods(as_json: Json = False):
+    """The methods, rules, composites and layers there are, with their options."""
+    from relprop import catalogue
+
+    tables = catalogue.tables()
+    if as_json:
+        _print_json(tables)
+        return
+    console = _console()
+    for title, rows in tables.items():
+        console.print(f"\n[bold]{title}[/]")
+        head = list(rows[0])
+        _print_table(console, head, [[_cell(row[c]) for c in head] for row in rows])
+
+
+@app.command(epilog="Example:  relprop info")
+def info(as_json: Json = False):
+    """Versions, what was built and why, backends, devices, and the models that are shipped."""
+    from relprop import catalogue
+
+    about = catalogue.environment()
+    if as_json:
+        _print_json(about)
+        return
+    console = _console()
+    for section, entries in about.items():
+        console.print(f"[bold]{section}[/]")
+        for name, value in entries.items():
+            console.print(f"  {name:<22} {value}", markup=False, soft_wrap=True)
+
+
+def _cell(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v!r}" if v is not None else f"{k}=" for k, v in value.items())
+    return (
+        value if isinstance(value, str) else "yes" if value is True else "–" if value in (False, None) else str(value)
+    )
+
+
+def _console():
+    """Colour on a terminal unless NO_COLOR is set; elsewhere plain text, wide enough not to be cut."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(highlight=False, width=width)
+
+
+def _print_table(console, head, rows, numeric=False):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, name in enumerate(head):
+        table.add_column(name, justify="right" if numeric and k else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_json(value):
+    print(json.dumps(value, indent=1, allow_nan=False))

@@ -1,0 +1,118 @@
+"""One call for every method, model and kind of array."""
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import pyref
+from pyref.check import nearest
+from relprop.arrays import enter, enter_options
+from relprop.attribution import Attribution
+from relprop.backends import resolve
+from relprop.progress import Counted, bar
+
+__all__ = ["explain", "method_options"]
+
+
+def explain(network, x, method="lrp", target=None, backend="auto", *, progress=True, **options):
+    """Which inputs, neurons and biases an output of the network is due to.
+
+    Parameters
+        network   `relprop.load("model.safetensors")`, `relprop.zoo("digits-cnn-relu")` or a `pyref.Network`
+        x         a batch: NumPy, torch, JAX or anything that speaks DLPack, float32 or float64, in host
+                  memory; {input name: array} for several inputs
+        method    a name of `pyref.METHODS`, the table that `relprop methods` prints
+        target    None for the arg-max class of each sample, a class, one class per sample, a tuple for a
+                  structured output, or a callable: `pyref.target_weights`
+        backend   "auto", the fastest that this build has, or a name: "pyref"
+        progress  show a line where the work takes longer than two seconds, on a terminal
+        options   those of the method, and those that all methods share (`pyref.start`): `at`, `output`,
+                  `softmax`, `allow_nonfinite`; options of a rule that is given by name may stand beside it
+    Returns
+        `relprop.Attribution`, whose values are of the kind, dtype and device of x
+    Raises
+        TypeError     x is no array or has a dtype that is refused; an option that the method does not have
+        ValueError    shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch
+        RuntimeError  a backend that is not in this build, or an array on a device that none reaches
+    Example
+        >>> a = relprop.explain(relprop.zoo("digits-cnn-relu"), x, rule="epsilon", epsilon=0.01)
+        >>> a.values.shape == x.shape
+        True
+    """
+    if not isinstance(network, pyref.Network):
+        raise TypeError(
+            f"network is a {type(network).__name__}, expected a pyref.Network; relprop.load and relprop.zoo make one"
+        )
+    if method not in pyref.METHODS:
+        raise ValueError(f"there is no method {method!r}; {nearest(method, pyref.METHODS)}")
+    backend_name, module = resolve(backend)
+    options = _checked(method, options)
+    guests = {name: enter(name, array) for name, array in _by_name(network, x).items()}
+    arrays = {name: guest.array for name, guest in guests.items()}
+    given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
+    began = perf_counter()
+    label = f"{method} on {network.name}"
+    if "progress" in inspect.signature(pyref.METHODS[method]).parameters:  # it has a loop to wrap
+        options["progress"] = partial(bar, label=label, shown=progress)
+        progress = False
+    with Counted(module, label, shown=progress) as counted:
+        result = pyref.METHODS[method](network, given, _target(target), backend=counted, **options)
+    return Attribution(
+        result,
+        x=given,
+        back={name: guest.back for name, guest in guests.items()},
+        network=network.name,
+        backend=backend_name,
+        seconds=perf_counter() - began,
+    )
+
+
+def method_options(method):
+    """{option: default} of a method, with those that every method hands on to `pyref.start`."""
+    parameters = inspect.signature(pyref.METHODS[method]).parameters.values()
+    own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        own |= {
+            p.name: p.default
+            for p in inspect.signature(pyref.start).parameters.values()
+            if p.kind is p.KEYWORD_ONLY and p.name not in own
+        }
+    return {name: default for name, default in own.items() if name not in ("backend", "progress")}
+
+
+def _checked(method, options):
+    """The options with foreign arrays let in, and a named rule's own options moved into `rule_options`."""
+    known = method_options(method)
+    of_rule = _rule_options(options.get("rule", known.get("rule"))) if "rule_options" in known else ()
+    kept: dict[str, Any] = {}
+    for_rule: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in known and name not in of_rule:
+            raise TypeError(f"{method} has no option {name!r}; {nearest(name, [*known, *of_rule])}")
+        (kept if name in known else for_rule)[name] = enter_options(name, value)
+    if for_rule:
+        kept["rule_options"] = {**(kept.get("rule_options") or {}), **for_rule}
+    return kept
+
+
+def _rule_options(rule):
+    """Options of a rule or composite that is given by its name."""
+    maker = {**pyref.RULES, **pyref.COMPOSITES}.get(rule) if isinstance(rule, str) else None
+    return tuple(inspect.signature(maker).parameters) if maker else ()
+
+
+def _by_name(network, x):
+    if isinstance(x, Mapping):
+        return x
+    if len(network.inputs) != 1:
+        raise ValueError(f"{network.name} has inputs {', '.join(network.inputs)}; pass a dict by name")
+    return {next(iter(network.inputs)): x}
+
+
+def _target(target):
+    """Class indices of another library as NumPy's."""
+    return target if isinstance(target, np.ndarray) else enter_options("target", target)

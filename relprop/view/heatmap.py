@@ -1,0 +1,89 @@
+"""One heatmap: negative blue, zero white, positive red, on a scale that is symmetric about zero."""
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from pyref.check import check_choice
+
+__all__ = ["CHANNELS", "DIVERGING", "aggregate", "draw_heatmap", "draw_input", "symmetric_limit"]
+
+# an odd number of colours, so that zero has one to itself: white
+DIVERGING = LinearSegmentedColormap.from_list(
+    "relprop", ["#0b2f6b", "#2a6fbb", "#92bfe3", "#ffffff", "#f2a889", "#c9372c", "#6b0a1b"], N=257
+).with_extremes(bad="#d9d9d9")
+GREY, INK = "#c4c4c4", "#222222"
+
+CHANNELS = {
+    "sum": lambda v: v.sum(axis=0),
+    "abs": lambda v: np.abs(v).sum(axis=0),
+    "max": lambda v: np.abs(v).max(axis=0),
+    "l2": lambda v: np.sqrt((v * v).sum(axis=0)),
+}
+
+
+def aggregate(values, channels="sum"):
+    """One sample's attributions as a picture: (c, h, w) loses its channels, (t, c) stays, anything else is a row.
+
+    channels  "sum" keeps signs, as the papers do for signed methods; "abs", "max" and "l2" do not
+    """
+    check_choice("channels", channels, tuple(CHANNELS))
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 3:
+        return CHANNELS[channels](values)
+    return values if values.ndim == 2 else values.reshape(1, -1)
+
+
+def symmetric_limit(values):
+    """The largest finite |value|: the end of both sides of the scale; 1 where everything is zero."""
+    sizes = np.abs(values[np.isfinite(values)])
+    return float(sizes.max()) if sizes.size and sizes.max() > 0 else 1.0
+
+
+def draw_heatmap(axes, values, outline=None):
+    """Draw a picture's heatmap and return the limit of its scale.
+
+    outline  the input in the same shape, whose contour is drawn over it
+    """
+    limit = symmetric_limit(values)
+    axes.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect=_aspect(values))
+    if outline is not None and outline.shape == values.shape and min(values.shape) > 1:
+        _draw_outline(axes, outline)
+    _bare(axes)
+    return limit
+
+
+def _draw_outline(axes, x):
+    """The contour half-way between the darkest and the lightest; a rim of the lightest closes it at the border."""
+    low, high = float(x.min()), float(x.max())
+    if high > low:
+        h, w = x.shape
+        rows, columns = (np.concatenate(([-0.5], np.arange(k), [k - 0.5])) for k in (h, w))
+        rimmed = np.pad(x, 1, constant_values=low)
+        axes.contour(columns, rows, rimmed, levels=[(low + high) / 2], colors=INK, linewidths=0.8, alpha=0.5)
+        axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
+
+
+def draw_input(axes, x):
+    """Draw one sample of the input: dark on light; (3, h, w) in colour."""
+    x = np.asarray(x, dtype=np.float64)
+    low, high = float(x.min()), float(x.max())
+    x = (x - low) / (high - low or 1.0)
+    if x.ndim == 3 and x.shape[0] == 3:
+        axes.imshow(np.moveaxis(x, 0, -1), interpolation="nearest")
+    else:
+        x = aggregate(x)
+        axes.imshow(x, cmap="Greys", interpolation="nearest", aspect=_aspect(x))
+    _bare(axes)
+
+
+def _aspect(picture):
+    """Square pixels, but a row or a long sequence fills its panel."""
+    h, w = picture.shape
+    return "equal" if max(h, w) <= 3 * min(h, w) else "auto"
+
+
+def _bare(axes):
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=GREY, linewidth=0.6)
