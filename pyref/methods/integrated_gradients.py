@@ -12,8 +12,8 @@ from pyref.layers.layer import Layer
 from pyref.methods.method import start
 from pyref.methods.path import Curve, paths
 from pyref.methods.piecewise import Report, along, beyond_leaves, bisected_pieces, exact_pieces, hidden_units
-from pyref.methods.quadrature import QUADRATURES, in_arithmetic, quadrature_nodes
-from pyref.numerics import is_exact, zeros_like
+from pyref.methods.quadrature import QUADRATURES, quadrature_nodes
+from pyref.numerics import is_exact, number_like, zeros_like
 
 __all__ = ["integrated_gradients"]
 
@@ -154,7 +154,7 @@ def _steps(run, stretch, quadrature, m):
     if not isinstance(stretch, Curve):
         velocity = stretch.velocity
         return [
-            (alpha, lambda v=v: {name: in_arithmetic(d, v) * d for name, d in velocity.items()})
+            (alpha, lambda v=v: {name: number_like(d, v) * d for name, d in velocity.items()})
             for alpha, v in zip(nodes, weights, strict=True)
         ]
     if quadrature == "gauss_legendre":
@@ -167,7 +167,7 @@ def _steps(run, stretch, quadrature, m):
     like = next(iter(run.leaf_values.values()))
 
     def at(alpha):
-        return stretch(in_arithmetic(like, alpha))
+        return stretch(number_like(like, alpha))
 
     if quadrature == "trapezoid":  # the mean of two gradients next to each other, times the step between them
         cells = [(nodes[max(k - 1, 0)], nodes[min(k + 1, m - 1)]) for k in range(m)]
@@ -181,7 +181,7 @@ def _steps(run, stretch, quadrature, m):
         return {name: (after[name] - before[name]) / half for name in after}
 
     steps = [functools.partial(step, *cell) for cell in cells]
-    return [(in_arithmetic(like, alpha), s) for alpha, s in zip(nodes, steps, strict=True)]
+    return [(number_like(like, alpha), s) for alpha, s in zip(nodes, steps, strict=True)]
 
 
 def _described(quadrature, m, reports):

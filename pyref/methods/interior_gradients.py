@@ -5,7 +5,7 @@ import numpy as np
 from pyref.attribution import Attribution
 from pyref.methods.method import start
 from pyref.methods.path import paths
-from pyref.methods.quadrature import in_arithmetic
+from pyref.numerics import number_like
 
 __all__ = ["interior_gradients"]
 
@@ -43,7 +43,7 @@ def interior_gradients(network, x, target=None, *, baseline=None, alphas=ALPHAS,
     like = next(iter(run.leaf_values.values()))
     family, outputs = [], []
     for alpha in (progress or (lambda steps: steps))(alphas):
-        moved = run.moved(gamma(in_arithmetic(like, alpha)))
+        moved = run.moved(gamma(number_like(like, alpha)))
         family.append(moved.gradients())
         outputs.append(moved.output)
     signals = {ref: np.stack([G[ref] for G in family]) for ref in family[0]}

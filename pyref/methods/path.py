@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyref.methods.method import baselines
-from pyref.methods.quadrature import in_arithmetic
-from pyref.numerics import zeros_like
+from pyref.numerics import number_like, zeros_like
 
 __all__ = ["Segment", "Curve", "paths"]
 
@@ -30,7 +29,7 @@ class Segment:
         if alpha == 1:
             return self.end
         velocity = self.velocity
-        return {name: p + in_arithmetic(p, alpha) * velocity[name] for name, p in self.start.items()}
+        return {name: p + number_like(p, alpha) * velocity[name] for name, p in self.start.items()}
 
     def of_samples(self, rows, alpha):
         """γ of some samples, with one α for each of them."""

@@ -14,8 +14,7 @@ import numpy as np
 
 from pyref.layers.layer import Layer
 from pyref.methods.path import Segment, per_sample
-from pyref.methods.quadrature import in_arithmetic
-from pyref.numerics import is_exact, sum_samples, zeros_like
+from pyref.numerics import is_exact, number_like, sum_samples, zeros_like
 
 __all__ = ["ray", "hidden_units", "exact_pieces", "bisected_pieces", "along", "Report"]
 
@@ -135,7 +134,7 @@ def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
         for count, _ in enumerate(evaluations, start=1):
             a, S_a, b, S_b = tasks.pop()
             middle = one.moved(line((a + b) / 2))
-            step = {one.leaves[k]: in_arithmetic(v, b - a) * v for k, v in line.velocity.items()}
+            step = {one.leaves[k]: number_like(v, b - a) * v for k, v in line.velocity.items()}
             parts = along(middle, step)
             rho = (S_b - S_a - sum(sum_samples(parts[ref]) for ref in step))[0]
             heapq.heappush(intervals, (-abs(rho), a, S_a, b, S_b, middle.output, parts))

@@ -6,9 +6,8 @@ from fractions import Fraction
 import numpy as np
 
 from pyref.check import nearest
-from pyref.numerics import is_exact
 
-__all__ = ["QUADRATURES", "quadrature_nodes", "in_arithmetic"]
+__all__ = ["QUADRATURES", "quadrature_nodes"]
 
 
 def left(m):
@@ -57,8 +56,3 @@ def quadrature_nodes(quadrature, m):
     if int(m) != m or m < 1:
         raise ValueError(f"m is {m}, expected a whole number of nodes, at least 1")
     return QUADRATURES[quadrature](int(m))
-
-
-def in_arithmetic(x, number):
-    """A rational number in x's arithmetic: itself for exact arrays, else a float, which never widens."""
-    return Fraction(number) if is_exact(x) else float(number)

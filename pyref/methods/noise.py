@@ -1,0 +1,48 @@
+"""Gaussian noise that belongs to a sample, not to the batch it travels in."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from pyref.numerics import is_exact, number_like
+
+__all__ = ["noisy", "check_noise"]
+
+
+def check_noise(run, samples, level, indices):
+    """The index of each sample of the batch, from `indices` or in order.
+
+    Raises
+        ValueError  samples < 1; level < 0 or not finite; indices of another length than the batch, or negative.
+    """
+    if int(samples) != samples or samples < 1:
+        raise ValueError(f"samples is {samples}, expected a whole number, at least 1")
+    if not (level >= 0 and math.isfinite(level)):
+        raise ValueError(f"level is {level}, expected a number >= 0")
+    n = run.output.shape[0]
+    indices = list(range(n) if indices is None else map(int, indices))
+    if len(indices) != n or any(i < 0 for i in indices):
+        raise ValueError(f"indices is {indices}, expected one number >= 0 for each of {n} samples")
+    return indices
+
+
+def noisy(run, k, level, seed, indices):
+    """{leaf: x + σ ξ_k}: the k-th noisy copy of every sample, σ = level · (max x - min x) of the sample's leaf.
+
+    ξ ~ N(0, 1) is drawn by the counter-based generator Philox from (seed, leaf, index of the sample, k): the same
+    sample gets the same noise whatever batch it is in. [salmon2011]
+    """
+    values = {}
+    for leaf, (name, x) in enumerate(run.leaf_values.items()):
+        copies = []
+        for row, index in enumerate(indices):
+            one = x[row]
+            bits = np.random.Philox(key=[seed, leaf], counter=[0, 0, k, index])
+            xi = np.random.Generator(bits).standard_normal(one.shape)
+            if is_exact(one):
+                xi = np.reshape(np.array([Fraction(v) for v in np.ravel(xi)] + [None], dtype=object)[:-1], one.shape)
+            sigma = number_like(one, level) * (np.max(one) - np.min(one))
+            copies.append(one + sigma * xi.astype(one.dtype))
+        values[name] = np.stack(copies)
+    return values
