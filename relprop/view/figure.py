@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -30,7 +31,8 @@ def save_figure(figure, path):
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path.name} ends in {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     no_date = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(path, dpi=160, metadata=no_date[path.suffix])
+    with rc_context({"svg.hashsalt": "relprop"}):
+        figure.savefig(path, dpi=160, metadata=no_date[path.suffix])
     return path
 
 
