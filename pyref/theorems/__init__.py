@@ -8,13 +8,22 @@ hypotheses on which the equation must fail. One file a paper:
     reformulation             N   the identities that the kernels rest on
 """
 
+from pyref.theorems import ancona2017, ancona2018
 from pyref.theorems.draw import Discarded, Draw, SeededDraw
 from pyref.theorems.theorem import Case, Outcome, Theorem, at_most, close, equal, worst
 from pyref.theorems.verify import Report, Row, verify
 
-_MODULES = ()
+_MODULES = (ancona2017, ancona2018)
 
-THEOREMS: dict[str, Theorem] = {theorem.id: theorem for module in _MODULES for theorem in module.THEOREMS}
+
+def _place(theorem):
+    """Where a statement stands in the table: papers by year, numbers within."""
+    return "ASXFN".index(theorem.id[0]), int(theorem.id[1:])
+
+
+THEOREMS: dict[str, Theorem] = {
+    theorem.id: theorem for theorem in sorted((t for module in _MODULES for t in module.THEOREMS), key=_place)
+}
 
 __all__ = [
     "THEOREMS",

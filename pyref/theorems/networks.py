@@ -5,30 +5,32 @@ nonlinearity is chosen; batches have one sample. The same few parameters draw ev
 residual sums, concatenations, convolutions with pooling.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-from pyref.layers import (
+from pyref.layers.activation import (
     ELU,
     GELU,
-    AvgPool,
-    Conv,
-    Dense,
+    Activation,
     LeakyReLU,
-    MaxPool,
     ReLU,
     Sigmoid,
     SiLU,
     Softplus,
     Tanh,
 )
-from pyref.layers.activation import Activation
+from pyref.layers.batchnorm import BatchNorm
+from pyref.layers.conv import Conv
+from pyref.layers.dense import Dense
+from pyref.layers.merge import Add, Concat, Multiply
+from pyref.layers.pool import AvgPool, MaxPool
+from pyref.layers.shape import Flatten
 from pyref.network import Network
-from pyref.numerics import ones_like, safe_divide, sign
+from pyref.numerics import ones_like, safe_divide, sign, zeros_like
 
 __all__ = [
     "RationalTanh",
@@ -38,16 +40,23 @@ __all__ = [
     "RATIONAL_ZERO",
     "SMOOTH",
     "SMOOTH_ZERO",
+    "MAKERS",
+    "VECTORS",
+    "COMPLETE",
+    "array",
+    "dense",
+    "chain",
     "mlp",
     "residual",
     "concatenated",
     "convolutional",
+    "averaging",
+    "max_pooled",
+    "gated",
+    "recurrent_cell",
     "any_network",
     "input_for",
-    "dense",
-    "array",
-    "without_biases",
-    "chain",
+    "target_for",
 ]
 
 
@@ -135,11 +144,11 @@ def chain(*layers, shape=None, name="network"):
 # ── networks ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def mlp(draw, activations=HOMOGENEOUS, exact=True, bias=True, depth=None, inputs=None, outputs=None):
-    """Dense layers with activations between them: `depth` hidden layers (1 to 3), each of 1 to 4 units."""
+def mlp(draw, activations=HOMOGENEOUS, exact=True, bias=True, depth=None, inputs=None, width=None, outputs=None):
+    """Dense layers with activations between them: `depth` hidden layers (1 to 3) of `width` units (1 to 4)."""
     depth = draw.integer(1, 3) if depth is None else depth
     widths = [draw.integer(1, 4) if inputs is None else inputs]
-    widths += [draw.integer(1, 4) for _ in range(depth)]
+    widths += [draw.integer(1, 4) if width is None else width for _ in range(depth)]
     widths += [draw.integer(1, 3) if outputs is None else outputs]
     layers = []
     for i, o in pairwise(widths):
@@ -149,8 +158,6 @@ def mlp(draw, activations=HOMOGENEOUS, exact=True, bias=True, depth=None, inputs
 
 def residual(draw, activations=HOMOGENEOUS, exact=True, bias=True):
     """A block y = h + F(h) with its own activations, between two dense layers."""
-    from pyref.layers import Add
-
     i, h, m, o = draw.integer(1, 4), draw.integer(1, 3), draw.integer(1, 3), draw.integer(1, 3)
     return Network(
         [
@@ -169,8 +176,6 @@ def residual(draw, activations=HOMOGENEOUS, exact=True, bias=True):
 
 def concatenated(draw, activations=HOMOGENEOUS, exact=True, bias=True):
     """Two branches from one input, one of them read twice, concatenated."""
-    from pyref.layers import Concat
-
     i, left, right, o = draw.integer(1, 4), draw.integer(1, 3), draw.integer(1, 3), draw.integer(1, 3)
     return Network(
         [
@@ -186,30 +191,76 @@ def concatenated(draw, activations=HOMOGENEOUS, exact=True, bias=True):
 
 
 def convolutional(draw, activations=HOMOGENEOUS, exact=True, bias=True, pools=("max", "average")):
-    """Convolution, activation, pooling (overlapping windows among them), a dense layer: images of 1 or 2 channels."""
-    from pyref.layers import Flatten
-
+    """Convolution, at times batch normalisation, activation, pooling (windows may overlap), a dense layer."""
     c, o = draw.integer(1, 2), draw.integer(1, 2)
     height, width = draw.integer(3, 4), draw.integer(3, 4)
     padding = draw.integer(0, 1)
-    w = draw.numbers((o, c, 2, 2), exact)
-    conv = Conv(w, draw.numbers(o, exact) if bias else None, padding=padding)
+    layers = [Conv(draw.numbers((o, c, 2, 2), exact), draw.numbers(o, exact) if bias else None, padding=padding)]
+    if draw.boolean():
+        shift = draw.numbers(o, exact)
+        layers.append(BatchNorm(draw.numbers(o, exact), shift if bias else zeros_like(shift)))
+    layers.append(draw.choice(activations))
     stride = draw.integer(1, 2)
-    pool = {"max": MaxPool, "average": AvgPool}[draw.choice(pools)](2, stride=stride)
+    layers.append({"max": MaxPool, "average": AvgPool}[draw.choice(pools)](2, stride=stride))
     rows, columns = ((n + 2 * padding - 1 - 2) // stride + 1 for n in (height, width))
-    return Network.sequential(
+    layers += [Flatten(), dense(draw, o * rows * columns, draw.integer(1, 3), exact, bias)]
+    return Network.sequential(layers, shape=(c, height, width))
+
+
+def averaging(draw, activations=HOMOGENEOUS, exact=True, bias=True):
+    """`convolutional` with average pooling only."""
+    return convolutional(draw, activations, exact, bias, pools=("average",))
+
+
+def gated(draw, activations=(RationalTanh(),), exact=True, bias=True, gates=(RationalSigmoid(),)):
+    """A gate times a signal, gate(W x + b) ⊙ f(W' x + b'), between dense layers: the product of recurrent cells."""
+    i, h, o = draw.integer(1, 3), draw.integer(1, 3), draw.integer(1, 2)
+    return Network(
         [
-            conv,
-            draw.choice(activations),
-            pool,
-            Flatten(),
-            dense(draw, o * rows * columns, draw.integer(1, 3), exact, bias),
+            ("gate_z", dense(draw, i, h, exact, bias), "x"),
+            ("gate", draw.choice(gates), "gate_z"),
+            ("signal_z", dense(draw, i, h, exact, bias), "x"),
+            ("signal", draw.choice(activations), "signal_z"),
+            ("product", Multiply(signal=1), ("gate", "signal")),
+            ("last", dense(draw, h, o, exact, bias), "product"),
         ],
-        shape=(c, height, width),
+        {"x": (i,)},
     )
 
 
+def max_pooled(draw, activations=HOMOGENEOUS, exact=True, bias=True):
+    """`convolutional` with max pooling only."""
+    return convolutional(draw, activations, exact, bias, pools=("max",))
+
+
+def recurrent_cell(draw, activations=(RationalTanh(),), exact=True, bias=True, gates=(RationalSigmoid(),)):
+    """One step of an LSTM as a graph, from a state that depends on x: c = f ⊙ c₋ + i ⊙ g, h = o ⊙ f(c)."""
+    i, h = draw.integer(1, 3), draw.integer(1, 2)
+    nodes = [("c_prev", dense(draw, i, h, exact, bias=False), "x"), ("h_prev", draw.choice(activations), "c_prev")]
+    for gate in ("i", "f", "g", "o"):
+        nodes.append((f"{gate}_x", dense(draw, i, h, exact, bias), "x"))
+        nodes.append((f"{gate}_h", dense(draw, h, h, exact, bias=False), "h_prev"))
+        nodes.append((f"{gate}_z", Add(), (f"{gate}_x", f"{gate}_h")))
+        nodes.append((gate, draw.choice(activations if gate == "g" else gates), f"{gate}_z"))
+    nodes += [
+        ("write", Multiply(signal=1), ("i", "g")),
+        ("keep", Multiply(signal=1), ("f", "c_prev")),
+        ("c", Add(), ("write", "keep")),
+        ("tanh_c", draw.choice(activations), "c"),
+        ("h", Multiply(signal=1), ("o", "tanh_c")),
+        ("last", dense(draw, h, 1, exact, bias), "h"),
+    ]
+    return Network(nodes, {"x": (i,)})
+
+
 MAKERS = (mlp, residual, concatenated, convolutional)
+"""Every maker without products."""
+
+VECTORS = (mlp, residual, concatenated)
+"""Every maker whose input is a vector, without products."""
+
+COMPLETE = (mlp, residual, concatenated, averaging)
+"""Every maker without products and without max pooling."""
 
 
 def any_network(draw, activations=HOMOGENEOUS, exact=True, bias=True, makers=MAKERS):
@@ -223,10 +274,6 @@ def input_for(draw, network, exact=True):
     return draw.numbers((1, *shape), exact)
 
 
-def without_biases(network):
-    """The same network with every bias removed."""
-    changed = {}
-    for node in network.nodes.values():
-        if any(f.name == "b" for f in fields(node.layer)):
-            changed[node.name] = replace(node.layer, b=None)
-    return network.with_layers(changed)
+def target_for(draw, network, x):
+    """A class index that the output has."""
+    return draw.integer(0, network(x).shape[1] - 1)

@@ -28,8 +28,8 @@ __all__ = [
 UNIT = 2.0**-53
 """u, the unit roundoff of float64: fl(a ∘ b) = (a ∘ b)(1 + δ), |δ| ≤ u."""
 
-BITE = 2**20
-"""A falsifier bites where its residual exceeds 2²⁰ times what rounding could leave: seen, not suspected."""
+BITE = 2**10
+"""A falsifier bites where its residual exceeds 2¹⁰ times what rounding could leave: seen, not suspected."""
 
 
 class NotExact(TypeError):
@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def bites(self):
-        """Violated beyond any rounding: residual > 2²⁰ · bound, which in exact arithmetic is residual > 0."""
+        """Violated beyond any rounding: residual > 2¹⁰ · bound, which in exact arithmetic is residual > 0."""
         return bool(self.residual > BITE * self.bound)
 
     @property
