@@ -4,13 +4,16 @@ Each file states its functions `<layer>_forward`, `_gradient`, `_tangent`, `_rel
 the layer as a node of a network.
 """
 
-from pyref.layers import activation, affine, dense
+from pyref.layers import activation, affine, conv, conv_transpose, dense, pool
 from pyref.layers.activation import *  # noqa: F403
 from pyref.layers.affine import *  # noqa: F403
+from pyref.layers.conv import *  # noqa: F403
+from pyref.layers.conv_transpose import *  # noqa: F403
 from pyref.layers.dense import *  # noqa: F403
 from pyref.layers.layer import AffineLayer, Layer
+from pyref.layers.pool import *  # noqa: F403
 
-_MODULES = (affine, dense, activation)
+_MODULES = (affine, dense, conv, conv_transpose, pool, activation)
 
 __all__ = ["Layer", "AffineLayer", "LAYERS"]
 for _module in _MODULES:

@@ -72,14 +72,17 @@ class Epsilon(Rule):
         if self.parts == 1:
             return (s,)
         b, count = z[1], z[2]
+        handed_on = np.where(count == 0, zeros_like(s), -s)  # a unit without inputs keeps its bias
         if self.bias == "proportional":
             absolute = z[3]
             by_size = safe_divide(s * b, absolute)
             evenly = np.where(absolute == 0, safe_divide(s * b, count), zeros_like(s))
-            return (s, -s, evenly, by_size)
+            return (s, handed_on, evenly, by_size)
         shared = b + self.epsilon * sign(z[0]) if self.absorb_epsilon else b
-        return (s, -s, safe_divide(s * shared, count))
+        return (s, handed_on, safe_divide(s * shared, count))
 
     def kept(self, R, z):
         by_stabilizer, dropped = self._withheld(R, z[0])
-        return (zeros_like(by_stabilizer) if self.absorb_epsilon else by_stabilizer), dropped
+        if self.absorb_epsilon:
+            by_stabilizer = np.where(z[2] == 0, by_stabilizer, zeros_like(by_stabilizer))
+        return by_stabilizer, dropped

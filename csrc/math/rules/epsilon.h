@@ -41,7 +41,7 @@ struct Epsilon {
     s[0] = share(R, z[0], e[0], stabilizer);
     if (parts() == 1) return;
     const T b = z[1], count = z[2];
-    s[1] = -s[0];
+    s[1] = count == 0 ? T(0) : -s[0];  // a unit without inputs keeps its bias
     if (bias == Bias::proportional) {
       const T absolute = z[3];
       s[2] = absolute == 0 ? safe_divide(s[0] * b, count) : T(0);
@@ -54,7 +54,7 @@ struct Epsilon {
 
   HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
     withheld(R, z[0], e[0], stabilizer, by_stabilizer, dropped);
-    if (absorb_epsilon) by_stabilizer = T(0);
+    if (absorb_epsilon && z[2] != 0) by_stabilizer = T(0);
   }
 };
 
