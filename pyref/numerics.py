@@ -5,6 +5,7 @@ Every function accepts whatever NumPy can add and multiply: float arrays, object
 That is why no float literal takes part in arithmetic, and why a zero comes from `zeros_like`.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -54,6 +55,13 @@ def neg(v):
 def sign(z):
     """s(z) = +1 where z ≥ 0, else -1: both zeros count as positive, so that nothing is divided by 0 + 0."""
     return np.where(z >= 0, ones_like(z), -ones_like(z))
+
+
+def number_like(x, number):
+    """A parameter in x's arithmetic: a Fraction in exact arithmetic, else a float, which never widens x."""
+    if not is_exact(x):
+        return float(number)
+    return Fraction(number) if math.isfinite(number) else float(number)
 
 
 def sum_samples(v):

@@ -10,14 +10,13 @@ At a kink f′ is the slope on the side where the unit is switched off or cut: R
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pyref.check import check_choice, check_shape
 from pyref.layers.layer import Layer
-from pyref.numerics import is_exact, neg, ones_like, pos, safe_divide, stabilize, zeros_like
+from pyref.numerics import neg, number_like, ones_like, pos, safe_divide, stabilize, zeros_like
 
 __all__ = [
     "activation_forward",
@@ -128,13 +127,6 @@ def activation_quotient(z, z0, activation):
 # ── shared by the activations ──────────────────────────────────────────────────────────────────────────
 
 
-def _as(z, number):
-    """A parameter in z's arithmetic: a Fraction in exact arithmetic, else a float, which never widens."""
-    if not is_exact(z):
-        return float(number)
-    return Fraction(number) if math.isfinite(number) else float(number)
-
-
 def _sigmoid(z):
     """σ(z) = 1 / (1 + exp(-z)), without overflow and with full relative accuracy in both tails."""
     e = np.exp(-np.abs(z))
@@ -188,7 +180,7 @@ class Activation(Layer):
 
     def ratio(self, z, epsilon=0):
         """f(z) / σ_ε(z), and f′(0) at 0 / 0."""
-        denominator = stabilize(z, _as(z, epsilon))
+        denominator = stabilize(z, number_like(z, epsilon))
         pole = denominator == 0
         if not self.zero_at_zero and np.any(pole):
             raise ValueError(
@@ -270,7 +262,7 @@ class ReLU(PiecewiseLinear):
         return np.where(z > 0, ones_like(z), zeros_like(z))
 
     def pieces(self, z):
-        return (_as(z, 0),), (_as(z, 0), _as(z, 1))
+        return (number_like(z, 0),), (number_like(z, 0), number_like(z, 1))
 
 
 @dataclass(frozen=True)
@@ -282,13 +274,13 @@ class LeakyReLU(PiecewiseLinear):
     slope: float = 0.01
 
     def value(self, z):
-        return np.where(z > 0, z, _as(z, self.slope) * z)
+        return np.where(z > 0, z, number_like(z, self.slope) * z)
 
     def derivative(self, z):
-        return np.where(z > 0, ones_like(z), zeros_like(z) + _as(z, self.slope))
+        return np.where(z > 0, ones_like(z), zeros_like(z) + number_like(z, self.slope))
 
     def pieces(self, z):
-        return (_as(z, 0),), (_as(z, self.slope), _as(z, 1))
+        return (number_like(z, 0),), (number_like(z, self.slope), number_like(z, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +312,7 @@ class PReLU(PiecewiseLinear):
         return np.where(z > 0, ones_like(z), zeros_like(z) + self._slope(z))
 
     def pieces(self, z):
-        return (_as(z, 0),), (self._slope(z), _as(z, 1))
+        return (number_like(z, 0),), (self._slope(z), number_like(z, 1))
 
 
 @dataclass(frozen=True)
@@ -341,13 +333,17 @@ class Clip(PiecewiseLinear):
         return self.low <= 0 <= self.high
 
     def value(self, z):
-        return np.minimum(np.maximum(z, _as(z, self.low)), _as(z, self.high))
+        return np.minimum(np.maximum(z, number_like(z, self.low)), number_like(z, self.high))
 
     def derivative(self, z):
         return np.where((z > self.low) & (z < self.high), ones_like(z), zeros_like(z))
 
     def pieces(self, z):
-        return (_as(z, self.low), _as(z, self.high)), (_as(z, 0), _as(z, 1), _as(z, 0))
+        return (number_like(z, self.low), number_like(z, self.high)), (
+            number_like(z, 0),
+            number_like(z, 1),
+            number_like(z, 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -378,15 +374,15 @@ class HardSigmoid(PiecewiseLinear):
             raise ValueError(f"slope is {self.slope}, expected a number > 0")
 
     def value(self, z):
-        return np.minimum(pos(_as(z, self.slope) * z + _as(z, self.offset)), _as(z, 1))
+        return np.minimum(pos(number_like(z, self.slope) * z + number_like(z, self.offset)), number_like(z, 1))
 
     def derivative(self, z):
         (first, last), _ = self.pieces(z)
-        return np.where((z > first) & (z < last), zeros_like(z) + _as(z, self.slope), zeros_like(z))
+        return np.where((z > first) & (z < last), zeros_like(z) + number_like(z, self.slope), zeros_like(z))
 
     def pieces(self, z):
-        slope, offset = _as(z, self.slope), _as(z, self.offset)
-        return (-offset / slope, (1 - offset) / slope), (_as(z, 0), slope, _as(z, 0))
+        slope, offset = number_like(z, self.slope), number_like(z, self.offset)
+        return (-offset / slope, (1 - offset) / slope), (number_like(z, 0), slope, number_like(z, 0))
 
 
 @dataclass(frozen=True)
@@ -402,7 +398,7 @@ class Identity(PiecewiseLinear):
         return ones_like(z)
 
     def pieces(self, z):
-        return (), (_as(z, 1),)
+        return (), (number_like(z, 1),)
 
 
 # ── smooth ─────────────────────────────────────────────────────────────────────────────────────────────
