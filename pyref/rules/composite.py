@@ -48,7 +48,9 @@ class Composite:
 
 
 def _mixed(name, conv, dense, input_row=()):
-    return Composite(name, (*input_row, (kind("conv"), conv), (kind("dense", "recurrent"), dense)))
+    """One rule for convolutions, one for dense layers; sums and averages share with the ε of the convolutions."""
+    rows = (*input_row, (kind("conv"), conv), (kind("dense", "recurrent"), dense))
+    return Composite(name, rows, otherwise=Norm(conv.epsilon))
 
 
 def epsilon_plus(epsilon=1e-6):
@@ -87,14 +89,14 @@ def cmp_alpha2(epsilon=1e-10):
     return _mixed("cmp_alpha2", AlphaBeta(2, 1, epsilon), Epsilon(epsilon))
 
 
-def preset_a(epsilon=0.1):
+def preset_a(epsilon=0.1, conv_epsilon=1e-7):
     """ε = 0.1 on dense layers, α = 1, β = 0 on convolutions: sequential preset A of iNNvestigate."""
-    return _mixed("preset_a", AlphaBeta(1, 0, 1e-7), Epsilon(epsilon))
+    return _mixed("preset_a", AlphaBeta(1, 0, conv_epsilon), Epsilon(epsilon))
 
 
-def preset_b(epsilon=0.1):
+def preset_b(epsilon=0.1, conv_epsilon=1e-7):
     """ε = 0.1 on dense layers, α = 2, β = 1 on convolutions: sequential preset B of iNNvestigate."""
-    return _mixed("preset_b", AlphaBeta(2, 1, 1e-7), Epsilon(epsilon))
+    return _mixed("preset_b", AlphaBeta(2, 1, conv_epsilon), Epsilon(epsilon))
 
 
 def deep_taylor(low=None, high=None, epsilon=0):
