@@ -75,7 +75,7 @@ class Run:
 
     def walk(self, seed, answer):
         """`Network.backward` from the output to the leaves; zero at a leaf that lies behind the others."""
-        signals = self.network.backward(self.record, {self.output_ref: seed}, answer, stop=self.leaves.values())
+        signals = self.network.backward(self.record, {self.output_ref: seed}, answer, stop=tuple(self.leaves.values()))
         pairs = tuple(seed.shape[: seed.ndim - self.v.ndim])  # RevealCancel's signals are two in one array
         for ref in self.leaves.values():
             if ref not in signals:
