@@ -141,32 +141,33 @@ def start(
     )
 
 
-def baselines(run, baseline=None):
+def baselines(run, baseline=None, called="baseline"):
     """The baselines x̄ as a list of {leaf name: array}, each in the shape of the leaf's value.
 
         None       zero everywhere
         number, or array that broadcasts to the leaf (one sample's shape is enough)
         {name: …}  by leaf; integer ids where the leaf is an embedding
         list       several baselines, over which a method averages
+        called     what errors call it
 
     Raises
         ValueError  a shape that does not broadcast; an unknown name; an empty list.
     """
     if isinstance(baseline, list):
         if not baseline:
-            raise ValueError("baseline is an empty list, expected at least one baseline")
-        return [one for b in baseline for one in baselines(run, b)]
+            raise ValueError(f"{called} is an empty list, expected at least one {called}")
+        return [one for b in baseline for one in baselines(run, b, called)]
     if isinstance(baseline, Mapping):
         unknown = [n for n in baseline if n not in run.leaves]
         if unknown:
-            raise ValueError(f"baseline names {unknown[0]!r}, expected among {', '.join(run.leaves)}")
+            raise ValueError(f"{called} names {unknown[0]!r}, expected among {', '.join(run.leaves)}")
         by_name = dict(baseline)
     else:
         by_name = dict.fromkeys(run.leaves, baseline)
-    return [{name: _baseline(run, name, by_name.get(name)) for name in run.leaves}]
+    return [{name: _baseline(run, name, by_name.get(name), called) for name in run.leaves}]
 
 
-def _baseline(run, name, value):
+def _baseline(run, name, value, called):
     like = run.record[run.leaves[name]]
     if value is None:
         return zeros_like(like)
@@ -177,7 +178,7 @@ def _baseline(run, name, value):
         return zeros_like(like) + value
     except ValueError:
         raise ValueError(
-            f"baseline has shape {np.shape(value)}, which does not broadcast to {tuple(like.shape)}"
+            f"{called} has shape {np.shape(value)}, which does not broadcast to {tuple(like.shape)}"
         ) from None
 
 

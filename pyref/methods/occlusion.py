@@ -141,7 +141,7 @@ def _fills(run, fill):
     if isinstance(fill, str):
         check_choice("fill", fill, ("mean",))
         return {name: _mean(v) for name, v in run.leaf_values.items()}
-    (found,) = baselines(run, fill if not isinstance(fill, list) else np.array(fill))
+    (found,) = baselines(run, fill if not isinstance(fill, list) else np.array(fill), called="fill")
     return found
 
 
