@@ -278,7 +278,14 @@ def shift_relevance(x, constant, R, rule, z=None, account=None):
         Σ r = Σ R minus what `account` says stays behind: the constant keeps its share as a bias does.
     """
     check_shape("R", R, _spread(x, constant))
-    return affine_relevance(sum_terms((x,), (1,)), _constant(x, constant), R, rule, z, account)[0]
+    return affine_relevance(shift_terms(x, constant), _constant(x, constant), R, rule, z, account)[0]
+
+
+def shift_terms(x, constant):
+    """x as it appears in x + constant, spread to its shape, as a bilinear map for the rule algebra."""
+    spread = zeros_like(_constant(x, constant))
+    w = ones_like(x, shape=(1,) * x.ndim)
+    return (Term(x, w, forward=lambda x, w: x * w + spread, transpose=lambda u, w: unbroadcast(u * w, x.shape)),)
 
 
 def scale_forward(x, factor):
@@ -341,7 +348,7 @@ class Shift(AffineLayer):
         return (backend.shift_relevance(x[0], self.constant, R, rule, y, account),)
 
     def terms(self, x):
-        return sum_terms(x, (1,))
+        return shift_terms(x[0], self.constant)
 
 
 @dataclass(frozen=True, eq=False)
