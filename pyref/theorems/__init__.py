@@ -8,12 +8,12 @@ hypotheses on which the equation must fail. One file a paper:
     reformulation             N   the identities that the kernels rest on
 """
 
-from pyref.theorems import ancona2017, ancona2018
+from pyref.theorems import ancona2017, ancona2018, reformulation
 from pyref.theorems.draw import Discarded, Draw, SeededDraw
 from pyref.theorems.theorem import Case, Outcome, Theorem, at_most, close, equal, worst
 from pyref.theorems.verify import Report, Row, verify
 
-_MODULES = (ancona2017, ancona2018)
+_MODULES = (ancona2017, ancona2018, reformulation)
 
 
 def _place(theorem):
