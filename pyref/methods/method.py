@@ -175,11 +175,14 @@ def _baseline(run, name, value, called):
         node = run.network.nodes[run.leaves[name][0]]
         value = node.layer.forward(run.backend, value)
     try:
-        return zeros_like(like) + value
+        found = (zeros_like(like) + value).astype(like.dtype)
+        fits = found.shape == like.shape
     except ValueError:
-        raise ValueError(
-            f"{called} has shape {np.shape(value)}, which does not broadcast to {tuple(like.shape)}"
-        ) from None
+        fits = False
+    if not fits:
+        shape, expected = np.shape(value), tuple(like.shape)
+        raise ValueError(f"{called} has shape {shape}, which does not broadcast to {expected}")
+    return found
 
 
 def _output(network, output):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyref.methods.method import baselines
-from pyref.numerics import number_like, zeros_like
+from pyref.numerics import number_like
 
 __all__ = ["Segment", "Curve", "paths"]
 
@@ -92,16 +92,5 @@ def _point(run, value):
     by_name = value if isinstance(value, Mapping) else dict.fromkeys(run.leaves, value)
     if set(by_name) != set(run.leaves):
         raise ValueError(f"the path gives {', '.join(map(str, by_name))}, expected {', '.join(run.leaves)}")
-    point = {}
-    for name, ref in run.leaves.items():
-        like = run.record[ref]
-        try:
-            point[name] = (zeros_like(like) + by_name[name]).astype(like.dtype)
-        except ValueError:
-            shape = np.shape(by_name[name])
-            raise ValueError(
-                f"a point of the path has shape {shape}, which does not broadcast to {tuple(like.shape)}"
-            ) from None
-        if point[name].shape != like.shape:
-            raise ValueError(f"a point of the path has shape {np.shape(by_name[name])}, expected {tuple(like.shape)}")
+    (point,) = baselines(run, by_name, called="a point of the path")
     return point
