@@ -216,10 +216,10 @@ def slice_relevance(x, axes, start, stop, R, step=None):
 def _slices(x, axes, start, stop, step):
     step = (1,) * len(axes) if step is None else step
     counted = tuple(a + x.ndim if a < 0 else a for a in axes)
-    if not len(axes) == len(start) == len(stop) == len(step) or 0 in step:
-        raise ValueError(
-            f"axes, start, stop, step are {axes}, {start}, {stop}, {step}, expected equal lengths, no step 0"
-        )
+    if not len(axes) == len(start) == len(stop) == len(step):
+        raise ValueError(f"axes, start, stop, step are {axes}, {start}, {stop}, {step}, expected equal lengths")
+    if 0 in step:
+        raise ValueError(f"step is {tuple(step)}, expected no 0")
     if len(set(counted)) != len(counted) or not all(1 <= a < x.ndim for a in counted):
         raise ValueError(f"axes is {axes}, expected different axes after the batch of x with shape {tuple(x.shape)}")
     cut = [slice(None)] * x.ndim
