@@ -160,18 +160,23 @@ def test_split_and_concat():
 # ── FullGrad ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def image_network():
+def image_network(exact=True):
     draw = SeededDraw(3, "fullgrad")
+
+    def numbers(*shape):
+        v = draw.fractions(shape)
+        return v if exact else v.astype(float)
+
     layers = [
-        ("conv1", pyref.Conv(draw.fractions((2, 2, 2, 2)), draw.fractions(2) + 1)),  # 4 × 5 → 3 × 4
+        ("conv1", pyref.Conv(numbers(2, 2, 2, 2), numbers(2) + 1)),  # 4 × 5 → 3 × 4
         ("relu1", pyref.ReLU()),
-        ("norm", pyref.BatchNorm(draw.fractions(2) + 3, draw.fractions(2) + 5)),
-        ("conv2", pyref.Conv(draw.fractions((3, 2, 2, 2)))),  # 2 × 3, no bias
+        ("norm", pyref.BatchNorm(numbers(2) + 3, numbers(2) + 5)),
+        ("conv2", pyref.Conv(numbers(3, 2, 2, 2))),  # 2 × 3, no bias
         ("tanh", pyref.HardSigmoid(F(1, 4), F(1, 2))),
         ("flat", pyref.Flatten()),
-        ("dense", pyref.Dense(draw.fractions((18, 2)), draw.fractions(2) + 1)),
+        ("dense", pyref.Dense(numbers(18, 2), numbers(2) + 1)),
     ]
-    return pyref.Network.sequential(layers, shape=(2, 4, 5)), draw.fractions((2, 2, 4, 5))
+    return pyref.Network.sequential(layers, shape=(2, 4, 5)), numbers(2, 2, 4, 5)
 
 
 def stretched(v, height, width):
@@ -225,16 +230,7 @@ def test_simple_fullgrad_leaves_the_biases_out():
 
 
 def test_smooth_fullgrad_without_noise_is_fullgrad():
-    network, x = image_network()
-    x = x.astype(np.float64)
-    network = network.with_layers(
-        {
-            "conv1": pyref.Conv(*(v.astype(float) for v in (network.nodes["conv1"].layer.w, network.nodes["conv1"].layer.b))),
-            "norm": pyref.BatchNorm(*(v.astype(float) for v in (network.nodes["norm"].layer.scale, network.nodes["norm"].layer.shift))),
-            "conv2": pyref.Conv(network.nodes["conv2"].layer.w.astype(float)),
-            "dense": pyref.Dense(*(v.astype(float) for v in (network.nodes["dense"].layer.w, network.nodes["dense"].layer.b))),
-        }
-    )  # fmt: skip
+    network, x = image_network(exact=False)
     plain = pyref.fullgrad(network, x, 1, psi="signed").values
     still = pyref.fullgrad(network, x, 1, psi="signed", variant="smooth", level=0, samples=3).values
     assert np.max(np.abs(plain - still)) <= rounding(100, float(np.sum(np.abs(plain))))
