@@ -19,7 +19,7 @@ from pyref.network import Network
 from pyref.numerics import neg, pos
 from pyref.rules import AlphaBeta, Epsilon, ZPlus
 from pyref.theorems.networks import array, convolutional, input_for, mlp
-from pyref.theorems.theorem import UNIT, Case, Outcome, Theorem, at_most, equal, worst
+from pyref.theorems.theorem import UNIT, Case, Theorem, at_most, equal, worst
 
 __all__ = ["THEOREMS"]
 
@@ -159,8 +159,8 @@ def z_plus_with_bias(draw):
 
 X2 = Theorem(
     "X2",
-    "The matrix by which the z⁺ rule hands relevance back is non-negative and column-stochastic, if the bias is ignored "
-    "and every output has a positive contribution.",
+    "The matrix by which the z⁺ rule hands relevance back is non-negative and column-stochastic, if the bias is "
+    "ignored and every output has a positive contribution.",
     "[sixt2020] eq. (3)",
     "exact",
     z_plus_is_stochastic,
@@ -301,8 +301,8 @@ def entries_of_one_matrix(draw):
 
 X6 = Theorem(
     "X6",
-    "The α-β rule is α Z⁺ - β Z⁻ with Z⁺ and Z⁻ normalised separately; with α - β = 1 it conserves relevance where both "
-    "parts are there.",
+    "The α-β rule is α Z⁺ - β Z⁻ with Z⁺ and Z⁻ normalised separately; with α - β = 1 it conserves relevance where "
+    "both parts are there.",
     "[sixt2020] eq. (6), corrected: Z⁺ and Z⁻ are not the entries of the z rule's matrix, and both must be nonzero.",
     "exact",
     alpha_beta_conserves,
@@ -413,7 +413,7 @@ def excitation_with_bias(draw):
 
 X9 = Theorem(
     "X9",
-    "Excitation Backprop times the output is LRP with α = 1, β = 0, if the bias is ignored and inputs are not negative.",
+    "Excitation Backprop times the output is LRP with α = 1, β = 0, if the bias is ignored and no input is < 0.",
     "[sixt2020] sec. 2, which omits the condition on the bias",
     "exact",
     excitation_is_alpha1_beta0,
