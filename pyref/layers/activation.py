@@ -164,7 +164,11 @@ class Activation(Layer):
 
     kind: ClassVar[str] = "activation"
     name: ClassVar[str]
-    zero_at_zero: ClassVar[bool] = True
+
+    @property
+    def zero_at_zero(self) -> bool:
+        """True where f(0) = 0: then f(z)/z has a limit at 0."""
+        return True
 
     def value(self, z):
         """f(z)."""
@@ -352,8 +356,8 @@ class ReLU6(Clip):
 
     name: ClassVar[str] = "relu6"
 
-    low: ClassVar[float] = 0
-    high: ClassVar[float] = 6
+    low: ClassVar[float] = 0  # type: ignore[misc]
+    high: ClassVar[float] = 6  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -364,7 +368,6 @@ class HardSigmoid(PiecewiseLinear):
     """
 
     name: ClassVar[str] = "hard_sigmoid"
-    zero_at_zero: ClassVar[bool] = False
 
     slope: float = 1 / 6
     offset: float = 0.5
@@ -372,6 +375,10 @@ class HardSigmoid(PiecewiseLinear):
     def __post_init__(self):
         if not self.slope > 0:
             raise ValueError(f"slope is {self.slope}, expected a number > 0")
+
+    @property
+    def zero_at_zero(self):
+        return self.offset <= 0
 
     def value(self, z):
         return np.minimum(pos(number_like(z, self.slope) * z + number_like(z, self.offset)), number_like(z, 1))
@@ -485,7 +492,10 @@ class Sigmoid(Activation):
     """
 
     name: ClassVar[str] = "sigmoid"
-    zero_at_zero: ClassVar[bool] = False
+
+    @property
+    def zero_at_zero(self):
+        return False
 
     def value(self, z):
         return _sigmoid(z)
@@ -509,13 +519,16 @@ class Softplus(Activation):
     """
 
     name: ClassVar[str] = "softplus"
-    zero_at_zero: ClassVar[bool] = False
 
     beta: float = 1.0
 
     def __post_init__(self):
         if not self.beta > 0:
             raise ValueError(f"beta is {self.beta}, expected a number > 0")
+
+    @property
+    def zero_at_zero(self):
+        return False
 
     def value(self, z):
         u = self.beta * z

@@ -254,8 +254,8 @@ def _group(x, weight, bias, groups, eps):
     m = channels // groups
     for length in x.shape[2:]:
         m *= length
-    spread = tuple(None if v is None else per_channel(v, x) for v in (weight, bias))
-    return _Grouped(m, *spread, eps)
+    weight, bias = (None if v is None else per_channel(v, x) for v in (weight, bias))
+    return _Grouped(m, weight, bias, eps)
 
 
 # ── local response normalisation ───────────────────────────────────────────────────────────────────────
