@@ -265,7 +265,9 @@ class Network:
             arrived = [signals.get(r) if r not in stops else None for r in refs]
             if all(a is None for a in arrived):
                 continue
-            arrived = [_still(record[r]) if a is None else a for r, a in zip(refs, arrived, strict=True)]
+            known = next(k for k, a in enumerate(arrived) if a is not None)
+            pairs = arrived[known].shape[: arrived[known].ndim - record[refs[known]].ndim]  # two in one: RevealCancel
+            arrived = [_still(record[r], pairs) if a is None else a for r, a in zip(refs, arrived, strict=True)]
             S = arrived[0] if len(refs) == 1 else tuple(arrived)
             parts = answer(node, record.inputs(node), record.output(node), S)
             for i, part in zip(node.inputs, parts, strict=True):
@@ -364,9 +366,9 @@ def _topological(nodes, available, describe):
     return ordered
 
 
-def _still(value):
-    """A zero change of a value; None for integer ids, which cannot change."""
-    return None if value.dtype.kind in "iu" else zeros_like(value)
+def _still(value, pairs=()):
+    """A zero change of a value, with axes before its own; None for integer ids, which cannot change."""
+    return None if value.dtype.kind in "iu" else zeros_like(value, (*pairs, *value.shape))
 
 
 def _pyref():

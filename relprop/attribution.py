@@ -22,6 +22,7 @@ class Attribution:
     back     {input name: function from NumPy to the caller's kind}
     network  name of the network
     backend  what computed it
+    preset   whose settings were taken, if anyone's
     seconds  how long that took
     """
 
@@ -30,6 +31,7 @@ class Attribution:
     back: dict[str, Callable] = field(default_factory=dict)
     network: str = "network"
     backend: str = "pyref"
+    preset: str | None = None
     seconds: float = 0.0
 
     def _give(self, value, name=None):
@@ -89,6 +91,11 @@ class Attribution:
         """Everything else that was asked for or chosen."""
         return self.result.settings
 
+    @property
+    def alphas(self):
+        """Of interior gradients: the α of each array along a first axis, which values then have; else None."""
+        return self.result.settings.get("alphas")
+
     def at(self, name, k=0):
         """The attribution of an inner node's output (its k-th), or of a network input.
 
@@ -133,7 +140,7 @@ class Attribution:
         arrays["output"] = _plain(self.result.output)
         if self.result.expected is not None:
             arrays["expected"] = _plain(self.result.expected)
-        about = {"method": self.method, "network": self.network, "backend": self.backend}
+        about = {"method": self.method, "network": self.network, "backend": self.backend, "preset": self.preset}
         about |= {"quadrature": self.quadrature, "settings": {k: str(v) for k, v in self.settings.items()}}
         arrays["about"] = np.array(json.dumps(about))
         return arrays
@@ -146,7 +153,9 @@ class Attribution:
     def __str__(self):
         result, rows = self.result, []
         for sample in range(min(len(result.output), 8)):
-            line = f"  {sample}: output {_number(result.output, sample)}, Σ values {_number(result.total, sample)}"
+            line = f"  {sample}: output {_number(result.output, sample)}"
+            if self.alphas is None:
+                line += f", Σ values {_number(result.total, sample)}"
             if result.expected is not None:
                 line += f", expected {_number(result.expected, sample)}, residual {_number(result.delta, sample)}"
             rows.append(line)

@@ -44,6 +44,11 @@ def tables():
             {"name": name, "what": _summary(make), "options": _defaults(make)}
             for name, make in pyref.COMPOSITES.items()
         ],
+        "presets": [
+            {"name": name, "of": method, "options": {k: _plain(v) for k, v in options.items()}}
+            for name, preset in pyref.PRESETS.items()
+            for method, options in preset.items()
+        ],
         "layers": support.layer_rows(),
     }
 
@@ -65,6 +70,10 @@ def _plain(value):
     """A default as JSON knows it; None also for a parameter without one."""
     if value is inspect.Parameter.empty:
         return None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 

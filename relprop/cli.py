@@ -16,7 +16,6 @@ app = typer.Typer(
     name="relprop",
     help="What each input contributed to one output of a neural network, by every method of the papers.",
     epilog="Start with:  relprop demo",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,7 +31,7 @@ def main() -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 only on success; errors take one line on stderr."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     debug = "--debug" in argv
     command = typer.main.get_command(app)
     try:
@@ -48,7 +47,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         if hasattr(error, "format_message"):  # the command line was wrong
-            return _fail(error.format_message() or "see relprop --help", 2)
+            return _fail(error.format_message(), 2)
         return _fail(str(error) or type(error).__name__, 1)
 
 
@@ -57,16 +56,22 @@ def _fail(message, code):
     return code
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-):
-    if version:
+def _print_version(asked: bool):
+    if asked:
         import relprop
 
         print(relprop.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+):
+    pass  # --debug is read in run(), wherever it stands; --version has its callback
 
 
 # ── demo ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -76,8 +81,8 @@ def _options(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json; made if missing.")] = Path("out"),
     digit: Annotated[int, typer.Option(help="Which of the shipped held-out digits is shown, from 0.")] = 3,
-    network: Annotated[str, typer.Option(help="Which shipped networks: cnn or mlp.")] = "cnn",
-    count: Annotated[int, typer.Option(help="How many digits the correlations are the median of.")] = 50,
+    network: Annotated[str, typer.Option(help="Which shipped networks: mlp or cnn.")] = "mlp",
+    count: Annotated[int, typer.Option(help="How many digits the correlations are the median of.")] = 100,
     as_json: Json = False,
 ):
     """Six methods on one handwritten digit under four activations: Table 1 of Ancona et al., with numbers.
@@ -87,7 +92,7 @@ def demo(
     from pyref.check import check_choice
     from relprop import demo as job
 
-    check_choice("network", network, ("cnn", "mlp"))
+    check_choice("network", network, ("mlp", "cnn"))
     table = job.make_table(digit, network, count)
     picture, numbers = job.write_table(table, out)
     if as_json:
@@ -100,7 +105,8 @@ def demo(
         residual = f"{max(residuals):.0e}" if residuals else "promises no sum"
         rows.append([title, *(f"{cell.correlation:.3f}" for cell in row.values()), residual])
     console = _console()
-    console.print(f"Digit {table.index}, a {table.label}. Correlation with integrated gradients, median of {count}:")
+    about = f"Digit no. {table.index}, labelled {table.label}."
+    console.print(f"{about} Correlation with integrated gradients, median of {count}:")
     _print_table(console, ["", *job.ACTIVATIONS.values(), "largest residual"], rows, numeric=True)
     for method, (title, _) in job.METHODS.items():
         console.print(f"[bold]{title}[/]: {job.remark(table, method)}")
@@ -112,13 +118,16 @@ def demo(
 
 @app.command(epilog="Example:  relprop explain digits-cnn-relu digits:17 --rule epsilon_plus --plot out.png")
 def explain(
-    model: Annotated[str, typer.Argument(help="A shipped model (relprop info lists them) or a .safetensors file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A shipped model (relprop info lists them) or a .safetensors file.")
+    ],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, an image, or a .npy file.")],
     method: Annotated[str, typer.Option(help="Name of a method: relprop methods.")] = "lrp",
     rule: Annotated[str | None, typer.Option(help="Rule or composite, for --method lrp.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the method or rule, k=v; may be given again.")
     ] = None,
+    preset: Annotated[str | None, typer.Option(help="Take the settings of a library: relprop methods.")] = None,
     target: Annotated[
         str | None, typer.Option(help="Class to explain, or i,j,… for a structured output; default the largest.")
     ] = None,
@@ -143,7 +152,7 @@ def explain(
     options: dict[str, Any] = dict(_parse_option(o) for o in option or ())
     options |= {name: value for name, value in (("rule", rule), ("at", at)) if value is not None}
     chosen = None if target is None else _parse_target(target)
-    a = relprop.explain(network, x, method, chosen, backend, **options)
+    a = relprop.explain(network, x, method, chosen, backend, preset=preset, **options)
     files = []
     if save is not None:
         files.append(str(a.save(save)))
@@ -190,7 +199,9 @@ def _about(a, network, x, target, top):
     output = network(x)
     samples = []
     for s in range(len(a.result.output)):
-        row = {"output": float(a.result.output[s]), "sum": float(np.broadcast_to(a.result.total, len(x))[s])}
+        row = {"output": float(a.result.output[s])}
+        if a.alphas is None:
+            row["sum"] = float(a.result.total[s])
         if isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1:
             row["predicts"] = int(np.argmax(output[s]))
             if target is None:
@@ -205,14 +216,23 @@ def _about(a, network, x, target, top):
         "model": network.name,
         "method": a.method,
         "backend": a.backend,
+        "preset": a.preset,
         "quadrature": a.quadrature,
-        "settings": {k: str(v) for k, v in a.settings.items() if k != "rules"},
+        "settings": {k: _setting(v) for k, v in a.settings.items() if k != "rules"},
         "seconds": round(a.seconds, 4),
         "samples": samples,
         "top": [
             {"value": v, "index": index, **({"of": name} if name else {})} for v, name, index in largest[: max(top, 0)]
         ],
     }
+
+
+def _setting(value):
+    """A setting in few words: an array by its shape."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_setting(v)}" for k, v in value.items()) + "}"
+    shape = getattr(value, "shape", ())
+    return f"array of shape {shape}" if shape else str(value)
 
 
 LEDGER = ("node", "arrived", "passed", "bias", "stabilizer", "dropped", "state", "residual")
@@ -284,13 +304,15 @@ def verify(
 
 
 def _print_report(report):
+    from rich.text import Text
+
     console = _console()
     rows = []
     for row in report:
         bites = [*row.falsifiers, *row.counterexamples]
         bitten = f"{sum(f.ok for f in bites)} of {len(bites)}"
         worst = "0, exact" if row.arithmetic == "exact" and row.residual == 0 else f"{row.residual:.1e}"
-        verdict = "[green]holds[/]" if row.ok else "[bold red]FAILS[/]"
+        verdict = Text("holds", "green") if row.ok else Text("FAILS", "bold red")
         rows.append([row.id, verdict, row.statement, row.source, row.arithmetic, str(row.cases), worst, bitten])
     head = ["id", "", "statement", "source", "arithmetic", "cases", "worst residual", "falsifiers bite"]
     _print_table(console, head, rows)
@@ -357,12 +379,13 @@ def _console():
 def _print_table(console, head, rows, numeric=False):
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, name in enumerate(head):
-        table.add_column(name, justify="right" if numeric and k else "left", overflow="fold")
+        table.add_column(name, justify="right" if numeric and k else "left", overflow="fold", no_wrap=k == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))  # [bach2015] is no markup
     console.print(table)
 
 

@@ -18,7 +18,7 @@ from relprop.progress import Counted, bar
 __all__ = ["explain", "method_options"]
 
 
-def explain(network, x, method="lrp", target=None, backend="auto", *, progress=True, **options):
+def explain(network, x, method="lrp", target=None, backend="auto", *, preset=None, progress=True, **options):
     """Which inputs, neurons and biases an output of the network is due to.
 
     Parameters
@@ -29,6 +29,8 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, progress=T
         target    None for the arg-max class of each sample, a class, one class per sample, a tuple for a
                   structured output, or a callable: `pyref.target_weights`
         backend   "auto", the fastest that this build has, or a name: "pyref"
+        preset    name of a library or paper whose settings are taken where `options` says nothing:
+                  `pyref.PRESETS`
         progress  show a line where the work takes longer than two seconds, on a terminal
         options   those of the method, and those that all methods share (`pyref.start`): `at`, `output`,
                   `softmax`, `allow_nonfinite`; options of a rule that is given by name may stand beside it
@@ -39,9 +41,11 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, progress=T
         ValueError    shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch
         RuntimeError  a backend that is not in this build, or an array on a device that none reaches
     Example
-        >>> a = relprop.explain(relprop.zoo("digits-cnn-relu"), x, rule="epsilon", epsilon=0.01)
-        >>> a.values.shape == x.shape
-        True
+        >>> import relprop
+        >>> images, labels = relprop.digits()
+        >>> a = relprop.explain(relprop.zoo("digits-cnn-relu"), images[:2], rule="epsilon", epsilon=0.01)
+        >>> a.values.shape
+        (2, 1, 8, 8)
     """
     if not isinstance(network, pyref.Network):
         raise TypeError(
@@ -50,7 +54,7 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, progress=T
     if method not in pyref.METHODS:
         raise ValueError(f"there is no method {method!r}; {nearest(method, pyref.METHODS)}")
     backend_name, module = resolve(backend)
-    options = _checked(method, options)
+    options = _checked(method, _with_preset(preset, method, options))
     guests = {name: enter(name, array) for name, array in _by_name(network, x).items()}
     arrays = {name: guest.array for name, guest in guests.items()}
     given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
@@ -67,6 +71,7 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, progress=T
         back={name: guest.back for name, guest in guests.items()},
         network=network.name,
         backend=backend_name,
+        preset=preset,
         seconds=perf_counter() - began,
     )
 
@@ -84,6 +89,16 @@ def method_options(method):
     return {name: default for name, default in own.items() if name not in ("backend", "progress")}
 
 
+def _with_preset(preset, method, options):
+    """The preset's options under those that were given; a rule that was given comes with its own options."""
+    if preset is None:
+        return options
+    chosen = pyref.preset_options(preset, method)
+    if "rule" in options:
+        chosen.pop("rule_options", None)
+    return chosen | options
+
+
 def _checked(method, options):
     """The options with foreign arrays let in, and a named rule's own options moved into `rule_options`."""
     known = method_options(method)
@@ -94,6 +109,9 @@ def _checked(method, options):
         if name not in known and name not in of_rule:
             raise TypeError(f"{method} has no option {name!r}; {nearest(name, [*known, *of_rule])}")
         (kept if name in known else for_rule)[name] = enter_options(name, value)
+    for name, default in known.items():
+        if default is inspect.Parameter.empty and name not in kept:
+            raise TypeError(f"{method} needs the option {name!r}: see help(pyref.{method})")
     if for_rule:
         kept["rule_options"] = {**(kept.get("rule_options") or {}), **for_rule}
     return kept

@@ -176,6 +176,19 @@ ERROR_CASES = [
             "this build of relprop has no backend 'cuda'",
         ),
         ("where nothing went", lambda: relprop.explain(NETWORK, X).at("tanh2"), ValueError, "did you mean 'tanh1'?"),
+        (
+            "unknown preset",
+            _explain(preset="captun"),
+            ValueError,
+            "there is no preset 'captun'; did you mean 'captum'?",
+        ),
+        (
+            "not in the preset",
+            _explain(method="occlusion", preset="arras"),
+            ValueError,
+            "preset 'arras' has no 'occlusion'",
+        ),
+        ("option missing", _explain(method="pattern_net"), TypeError, "pattern_net needs the option 'patterns'"),
         # parameters of rules
         (
             "alpha - beta",

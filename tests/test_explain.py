@@ -84,6 +84,22 @@ def test_options_of_a_named_rule_may_stand_beside_it():
     assert (a.values == b.values).all()
 
 
+def test_a_preset_gives_what_the_options_leave_open():
+    a = relprop.explain(NETWORK, X, target=0, preset="ancona")
+    b = pyref.lrp(NETWORK, X, 0, rule=pyref.Epsilon(1e-4), form="gradient")
+    assert (a.values == b.values).all()
+    assert a.preset == "ancona"
+    a = relprop.explain(NETWORK, X, target=0, preset="ancona", form="rule", epsilon=0.5)
+    assert (a.values == pyref.lrp(NETWORK, X, 0, rule=pyref.Epsilon(0.5)).values).all()
+    a = relprop.explain(NETWORK, X, target=0, preset="captum", rule=pyref.ZPlus())
+    assert (a.values == pyref.lrp(NETWORK, X, 0, rule=pyref.ZPlus(), merge_batchnorm=False).values).all()
+
+
+@pytest.mark.parametrize(("preset", "method"), [(p, m) for p, methods in pyref.PRESETS.items() for m in methods])
+def test_each_preset_asks_for_options_that_its_method_has(preset, method):
+    assert set(pyref.PRESETS[preset][method]) <= set(method_options(method))
+
+
 @pytest.mark.parametrize("method", pyref.METHODS)
 def test_each_option_of_a_method_is_one_that_it_takes(method):
     options = method_options(method)
@@ -189,7 +205,7 @@ def test_values_are_written_and_read_again(tmp_path):
     with pytest.raises(ValueError, match=r"a\.txt ends in '\.txt', expected \.npy or \.npz"):
         a.save(tmp_path / "a.txt")
     both = relprop.explain(NETWORK, X, "gradient", 0, at=["dense1", "x"])
-    with pytest.raises(ValueError, match="but there are 2: use .npz"):
+    with pytest.raises(ValueError, match="but there are 2: use"):
         both.save(tmp_path / "b.npy")
     assert set(np.load(both.save(tmp_path / "b.npz"))) == {"values/dense1", "values/x", "output", "about"}
 

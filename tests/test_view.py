@@ -79,6 +79,14 @@ def test_plot_shows_images_sequences_and_several_inputs():
     assert len(relprop.explain(two, {"a": X[:1, :2], "b": X[:1, 2:]}, target=0).plot().axes) == 4
 
 
+def test_interior_gradients_have_a_column_for_each_alpha():
+    a = relprop.explain(NETWORK, X, "interior_gradients", 0, alphas=(0.5, 1))
+    figure = a.plot()
+    assert [axes.get_title() for axes in figure.axes][:2] == ["α = 0.5", "α = 1"]
+    assert len(figure.axes) == 4
+    assert "Σ" not in str(a)
+
+
 def test_constant_input_has_no_outline():
     axes = new_figure(1, 1).subplots()
     draw_heatmap(axes, np.ones((3, 3)), np.zeros((3, 3)))

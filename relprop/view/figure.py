@@ -1,5 +1,6 @@
 """Figures of `relprop.Attribution`, and how any figure is made and written."""
 
+import textwrap
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -37,24 +38,30 @@ def save_figure(figure, path):
 
 
 def attribution_figure(attribution, samples=4, channels="sum"):
-    """Inputs above, heatmaps below, one column a sample; one row of heatmaps for each input or node explained."""
-    values = attribution.result.values
-    by_name = values if isinstance(values, dict) else {"": values}
-    inputs = attribution.x if isinstance(attribution.x, dict) else {"": attribution.x}
-    columns = max(1, min(samples, len(attribution.result.output)))
-    pairs = [(name, inputs.get(name, next(iter(inputs.values()))), v) for name, v in by_name.items()]
-    figure = new_figure(0.4 + 2.1 * columns, 0.7 + 4.5 * len(pairs))
-    grid = figure.subplots(2 * len(pairs), columns, squeeze=False)
-    for row, (name, x, value) in enumerate(pairs):
-        for sample in range(columns):
-            above, below = grid[2 * row][sample], grid[2 * row + 1][sample]
-            draw_input(above, x[sample])
-            picture, ground = aggregate(value[sample], channels), aggregate(x[sample])
-            limit = draw_heatmap(below, picture, ground)
-            output = float(attribution.result.output[sample])
-            above.set_title(f"{name + ': ' if name else ''}output {output:.4g}", fontsize=9)
+    """Inputs above, heatmaps below, one column a sample; one row of heatmaps for each input or node explained.
+
+    Interior gradients have a column for each α instead, for the first sample.
+    """
+    result, x = attribution.result, attribution.x
+    values = result.values if isinstance(result.values, dict) else {"": result.values}
+    inputs = x if isinstance(x, dict) else {"": x}
+    alphas = attribution.alphas
+    columns = len(alphas) if alphas is not None else max(1, min(samples, len(result.output)))
+    figure = new_figure(0.4 + 2.1 * columns, 0.7 + 4.5 * len(values))
+    grid = figure.subplots(2 * len(values), columns, squeeze=False)
+    for row, (name, value) in enumerate(values.items()):
+        ground = inputs.get(name, next(iter(inputs.values())))
+        for column in range(columns):
+            above, below = grid[2 * row][column], grid[2 * row + 1][column]
+            sample = column if alphas is None else 0
+            title = f"output {float(result.output[sample]):.4g}" if alphas is None else f"α = {alphas[column]}"
+            draw_input(above, ground[sample])
+            picture = aggregate(value[column] if alphas is None else value[column][sample], channels)
+            limit = draw_heatmap(below, picture, aggregate(ground[sample]))
+            above.set_title(f"{name}: {title}" if name else title, fontsize=9)
             below.set_xlabel(f"± {limit:.3g}", fontsize=8)
     figure.suptitle(f"{attribution.method} of {attribution.network}", fontsize=10)
-    figure.supxlabel(SCALE_NOTE, fontsize=6.5 if columns > 1 else 4, color="#555555")
+    note = textwrap.fill(SCALE_NOTE, int(19 * figure.get_figwidth()))  # characters of this size in an inch
+    figure.supxlabel(note, fontsize=6.5, color="#555555")
     figure.tight_layout()
     return figure
