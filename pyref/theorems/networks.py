@@ -8,7 +8,7 @@ residual sums, concatenations, convolutions with pooling.
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -236,7 +236,10 @@ def max_pooled(draw, activations=HOMOGENEOUS, exact=True, bias=True):
 def recurrent_cell(draw, activations=(RationalTanh(),), exact=True, bias=True, gates=(RationalSigmoid(),)):
     """One step of an LSTM as a graph, from a state that depends on x: c = f ⊙ c₋ + i ⊙ g, h = o ⊙ f(c)."""
     i, h = draw.integer(1, 3), draw.integer(1, 2)
-    nodes = [("c_prev", dense(draw, i, h, exact, bias=False), "x"), ("h_prev", draw.choice(activations), "c_prev")]
+    nodes: list[Any] = [
+        ("c_prev", dense(draw, i, h, exact, bias=False), "x"),
+        ("h_prev", draw.choice(activations), "c_prev"),
+    ]
     for gate in ("i", "f", "g", "o"):
         nodes.append((f"{gate}_x", dense(draw, i, h, exact, bias), "x"))
         nodes.append((f"{gate}_h", dense(draw, h, h, exact, bias=False), "h_prev"))

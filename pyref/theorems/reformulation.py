@@ -13,10 +13,11 @@ from pyref.layers.dense import Dense
 from pyref.layers.merge import Shift
 from pyref.methods.lrp import propagate_relevance
 from pyref.methods.method import start
+from pyref.methods.patterns import Patterns
 from pyref.network import Network
 from pyref.numerics import neg, pos, safe_divide, stabilize
 from pyref.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
-from pyref.rules.composite import COMPOSITES, assign_rules
+from pyref.rules.composite import assign_rules, deep_taylor
 from pyref.theorems.ancona2017 import SIGNED, assume_no_pole, drawn
 from pyref.theorems.chain_rule import has_removable_singularity
 from pyref.theorems.networks import (
@@ -312,18 +313,18 @@ N3 = Theorem(
 def _rules(draw):
     """A rule for every node, by a draw."""
     e = draw.choice((Fraction(0), Fraction(1, 100)))
-    bias = draw.choice(("neuron", "ignore"))
+    bias, gamma = draw.choice(("neuron", "ignore")), draw.choice((Fraction(1, 4), Fraction(2)))
     return draw.choice(
         (
             Epsilon(e, draw.choice(("neuron", "ignore", "uniform", "proportional"))),
             ZPlus(e, bias),
             AlphaBeta(2, 1, e, bias, renormalize=draw.boolean()),
-            Gamma(Fraction(1, 4), e, bias),
-            Gamma(Fraction(1, 4), e, bias, form="weight"),
+            Gamma(gamma, e, bias),
+            Gamma(gamma, e, bias, form="weight"),
             WSquare(e),
             Flat(e),
-            COMPOSITES["deep_taylor"](epsilon=e),
-            COMPOSITES["deep_taylor"](low=-1000, high=1000, epsilon=e),
+            deep_taylor(epsilon=e),
+            deep_taylor(low=-1000, high=1000, epsilon=e),
         )
     )
 
@@ -354,6 +355,16 @@ def _excitation_is_linear(draw):
     return _combined(draw, _by_target(pyref.excitation_backprop, network, x, negative="clip"), run.v.shape)
 
 
+def _patterns_are_linear(draw):
+    network = mlp(draw, (ReLU(),))
+    x, _, run = drawn(draw, network)
+    weighted = {n.name: n.layer.w for n in network.nodes.values() if isinstance(n.layer, Dense)}
+    drawn_patterns = {name: draw.fractions(w.shape) for name, w in weighted.items()}
+    patterns = Patterns(drawn_patterns, estimators={}, never_active={}, responses={}, samples=0)
+    methods = (pyref.pattern_net, pyref.pattern_attribution)
+    return worst(*(_combined(draw, _by_target(m, network, x, patterns=patterns), run.v.shape) for m in methods))
+
+
 def _rectified(draw, method, scales):
     """method(t v) = t method(v) for the given scales t."""
     network = any_network(draw, (ReLU(),))
@@ -371,6 +382,7 @@ def _n4(draw):
     return worst(
         _lrp_is_linear(draw),
         _excitation_is_linear(draw),
+        _patterns_are_linear(draw),
         _rectified(draw, pyref.guided_backprop, (t,)),
         _rectified(draw, pyref.deconvnet, (t,)),
     )
@@ -378,8 +390,8 @@ def _n4(draw):
 
 N4 = Theorem(
     "N4",
-    "At a fixed forward state every LRP rule, deep Taylor and Excitation Backprop are linear in the relevance that "
-    "arrives; Guided Backprop and Deconvnet are positively homogeneous.",
+    "At a fixed forward state every LRP rule, deep Taylor, Excitation Backprop, PatternNet and PatternAttribution are "
+    "linear in what arrives; Guided Backprop and Deconvnet are positively homogeneous.",
     "each rule's shares depend on the forward pass alone; [sixt2020] sec. 3",
     "exact",
     _n4,

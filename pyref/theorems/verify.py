@@ -167,14 +167,14 @@ def check_theorem(theorem: Theorem, cases: int = 20, seed: int = 0) -> Row:
     tally = _Tally()
     error = ""
     examples: list[CaseRow] = []
-    lame: dict[str, list[CaseRow]] = {"falsifiers": [], "counterexamples": []}
+    violations: dict[str, list[CaseRow]] = {"falsifiers": [], "counterexamples": []}
     try:
         for case, draw in _draws(theorem, cases, seed):
             tally.try_one(case, lambda draw=draw: theorem.run(None, draw))
             if tally.cases == cases:
                 break
         examples = [_example(theorem, e, seed) for e in theorem.examples]
-        for kind, found in lame.items():
+        for kind, found in violations.items():
             found.extend(_violation(theorem, f, seed) for f in getattr(theorem, kind))
     except Exception as raised:  # a verification run reports every statement, also after one that is broken
         error = f"{type(raised).__name__}: {raised}"
@@ -185,11 +185,13 @@ def check_theorem(theorem: Theorem, cases: int = 20, seed: int = 0) -> Row:
         theorem.arithmetic,
         tally.cases,
         tally.discarded,
-        *tally.numbers,
+        float(tally.outcome.residual),
+        float(tally.outcome.bound),
+        tally.outcome.ratio,
         tally.outcome.detail,
         tally.case,
-        tuple(lame["falsifiers"]),
-        tuple(lame["counterexamples"]),
+        tuple(violations["falsifiers"]),
+        tuple(violations["counterexamples"]),
         tuple(examples),
         holds=not error and tally.cases > 0 and tally.outcome.holds and all(e.ok for e in examples),
         error=error,
@@ -214,10 +216,6 @@ class _Tally:
         self.cases += 1
         if self.cases == 1 or worst(self.outcome, outcome) is outcome:
             self.outcome, self.case = outcome, case
-
-    @property
-    def numbers(self):
-        return float(self.outcome.residual), float(self.outcome.bound), self.outcome.ratio
 
 
 def _draws(theorem, cases, seed, salt=""):
