@@ -14,6 +14,7 @@ from pyref.trace import Account, Ledger, LedgerRow
 __all__ = ["excitation_backprop", "contrastive_excitation_backprop"]
 
 _RULE = ZPlus(epsilon=0, bias="ignore")
+_SUMS = ("add", "pool", "upsample", "aggregate")  # they share by positive parts, a⁺ / (a⁺ + b⁺)
 
 
 def excitation_backprop(network, x, target=None, *, negative="raise", **options):
@@ -21,7 +22,7 @@ def excitation_backprop(network, x, target=None, *, negative="raise", **options)
 
         P_i = Σ_o  x_i w_io⁺ / (Σ_i' x_i' w_i'o⁺) · P_o,     P = e_c at the output;   biases take no part
 
-    Activations pass P unchanged, max pooling to its winner, average pooling and sums in proportion.
+    Activations pass P unchanged, max pooling to its winner, average pooling and sums by positive parts.
 
     Source
         [zhang2016] eq. (3), sec. 3.2.
@@ -66,7 +67,7 @@ def _excitation(network, x, target, negative, options, contrastive, positive):
         layer, account = node.layer, Account()
         if layer.kind == "recurrent":
             raise ValueError(f"Excitation Backprop does not go through recurrent layers: node {node.name!r}")
-        if layer.affine or layer.kind == "norm":
+        if (layer.affine or layer.kind == "norm") and layer.kind not in _SUMS:
             x = tuple(_excitatory(node, v, negative) for v in x)
         parts = layer.relevance(run.backend, x, y, P, _RULE, gate="all", account=account)
         if node.name == top:

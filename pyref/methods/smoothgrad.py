@@ -36,7 +36,7 @@ def smoothgrad(
         samples   m, the noisy copies
         level     the noise level, in units of the range of x
         mode      "mean", "square" or "variance" (of the population)
-        absolute  "before" averaging, "after" it, or None; not for "square", which has no sign
+        absolute  "before" averaging, "after" it, or None
         seed, indices  the noise of a sample depends on the seed and on its index (its place in the batch by default)
                   and on nothing else: pass its place in the data set, and batches of any size agree
         progress  wraps the loop over copies, as tqdm does
@@ -57,7 +57,8 @@ def smoothgrad(
     for k in (progress or (lambda steps: steps))(range(samples)):
         for ref, G in run.moved(noisy(run, k, level, seed, indices)).gradients().items():
             g = G if is_exact(G) else G.astype(np.float64)
-            g = np.abs(g) if absolute == "before" else g * g if mode == "square" else g
+            g = np.abs(g) if absolute == "before" else g
+            g = g * g if mode == "square" else g
             old = mean.get(ref, 0 * g)
             mean[ref] = old + (g - old) / (k + 1)
             spread[ref] = spread.get(ref, 0 * g) + (g - old) * (g - mean[ref])
