@@ -56,7 +56,7 @@ def fit_patterns(
     that no ReLU follows, such as logits, use the linear estimator. Batch normalisation is merged first.
 
     Source
-        [kindermans2018] eq. (5) (linear), eq. (8) (two-component).
+        [kindermans2018] sec. 3.2; why a pattern and not a weight shows the signal: [haufe2014].
     Parameters
         batches    arrays as the network takes them, or {input name: array}; read once
         estimator  "linear" or "two_component"
