@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import log
+from typing import Any
 
 import numpy as np
 
@@ -161,7 +162,7 @@ def _a1_epsilon_at_activations_only(draw):
     network = mlp(draw, RATIONAL)
     x, c, run = drawn(draw, network)
     assume_no_pole(draw, run)
-    epsilon = draw.choice((Fraction(1, 100),))
+    epsilon: Any = Fraction(1, 100)
     rule, gradient = (pyref.lrp(network, x, c, rule=Epsilon(epsilon), form=form) for form in ("rule", "gradient"))
     return equal(rule.values, gradient.values)
 

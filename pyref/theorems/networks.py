@@ -195,7 +195,9 @@ def convolutional(draw, activations=HOMOGENEOUS, exact=True, bias=True, pools=("
     c, o = draw.integer(1, 2), draw.integer(1, 2)
     height, width = draw.integer(3, 4), draw.integer(3, 4)
     padding = draw.integer(0, 1)
-    layers = [Conv(draw.numbers((o, c, 2, 2), exact), draw.numbers(o, exact) if bias else None, padding=padding)]
+    layers: list[Any] = [
+        Conv(draw.numbers((o, c, 2, 2), exact), draw.numbers(o, exact) if bias else None, padding=padding)
+    ]
     if draw.boolean():
         shift = draw.numbers(o, exact)
         layers.append(BatchNorm(draw.numbers(o, exact), shift if bias else zeros_like(shift)))
