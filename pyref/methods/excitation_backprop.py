@@ -25,7 +25,7 @@ def excitation_backprop(network, x, target=None, *, negative="raise", **options)
     Activations pass P unchanged, max pooling to its winner, average pooling and sums by positive parts.
 
     Source
-        [zhang2016] eq. (3), sec. 3.2.
+        [zhang2016] sec. 3.2.
     Parameters
         negative  inputs of a layer below zero, for which it is not defined: "raise", or "clip" to x⁺
         options   those of every method: `pyref.start`. The walk is usually stopped at an inner node by at= and

@@ -16,7 +16,7 @@ def full_gradient(network, x, target=None, **options):
     f(z) - f′(z) z at an activation; -p q at a product; p - Jz at a softmax. A recurrent layer counts as one node.
 
     Source
-        [srinivas2019] Prop. 2 and 3, implicit biases of its sec. 4.2.
+        [srinivas2019] eq. (1), Prop. 2 and 3, implicit biases in sec. 4.
     Parameters
         options  those of every method: `pyref.start`.
     Returns

@@ -38,7 +38,7 @@ def fullgrad(
         rescale(v) = (v - min v) / (max v - min v + 1e-6),   resize: bilinear, corners on corners
 
     Source
-        [srinivas2019] eq. (2), sec. 4 and 5.2. The text rescales every channel by itself; the authors' code, which
+        [srinivas2019] eq. (2), other ψ in sec. 6. The text rescales every channel by itself; the authors' code, which
         `scope` follows by default, a layer's whole tensor. Only nodes with an image of the same rank take part.
     Parameters
         psi       "paper", "signed" or "mnist"

@@ -17,7 +17,7 @@ def guided_backprop(network, x, target=None, *, activation="raise", absolute=Fal
         G_z = 1[z > 0] · G_a⁺         elsewhere the plain gradient
 
     Source
-        [springenberg2015] fig. 1c.
+        [springenberg2015] fig. 1.
     Parameters
         activation  of other activations: "raise", or "derivative": G_z = f′(z) · G_a⁺
         absolute    |G|

@@ -18,7 +18,7 @@ def interior_gradients(network, x, target=None, *, baseline=None, alphas=ALPHAS,
         G_i(α) = ∂S_c/∂x_i at γ(α),     γ(α) = x̄ + α (x - x̄)
 
     Source
-        [sundararajan2016] sec. 2.2, with its list of α; the size of a pixel there is Σ over channels of |G|.
+        [sundararajan2016] eq. (3), with its list of α; the size of a pixel there is Σ over channels of |G|.
     Parameters
         baseline  one baseline, `pyref.baselines`
         alphas    the numbers α, from 0 to 1

@@ -13,7 +13,7 @@ def pattern_attribution(network, x, target=None, *, patterns, mask=True, **optio
     It is the root point x - a y of a deep Taylor decomposition.
 
     Source
-        [kindermans2018] eq. (9). [sixt2020] eq. (8) leaves out the ReLU's mask, which the method applies.
+        [kindermans2018] sec. 4. [sixt2020] eq. (8) leaves out the ReLU's mask, which the method applies.
     Parameters
         patterns  of `pyref.fit_patterns`
         mask      False: without the ReLU's mask

@@ -31,7 +31,7 @@ def smoothgrad(
         ξ_k ~ N(0, σ²),   σ = level · (max x - min x) per sample
 
     Source
-        [smilkov2017] eq. (2); squares [hooker2019]; VarGrad [adebayo2018].
+        [smilkov2017]; squares [hooker2019]; VarGrad [adebayo2018].
     Parameters
         samples   m, the noisy copies
         level     the noise level, in units of the range of x
