@@ -1,0 +1,1 @@
+"""Networks from files, from other libraries, and those that ship inside the package."""
