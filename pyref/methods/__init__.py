@@ -25,6 +25,25 @@ from pyref.methods.support import SUPPORT, supports
 
 __all__ = [
     "METHODS",
+    "gradient",
+    "saliency",
+    "gradient_times_input",
+    "interior_gradients",
+    "integrated_gradients",
+    "smoothgrad",
+    "lrp",
+    "deeplift",
+    "occlusion",
+    "guided_backprop",
+    "deconvnet",
+    "excitation_backprop",
+    "contrastive_excitation_backprop",
+    "deep_taylor",
+    "pattern_net",
+    "pattern_attribution",
+    "full_gradient",
+    "fullgrad",
+    "grad_cam",
     "PRESETS",
     "SUPPORT",
     "Patterns",
@@ -60,5 +79,3 @@ METHODS = {
         grad_cam,
     )
 }
-
-__all__ += list(METHODS)

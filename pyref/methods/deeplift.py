@@ -1,5 +1,7 @@
 """DeepLIFT with the Rescale or the RevealCancel rule."""
 
+from typing import Any
+
 from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.methods.method import baselines, start
@@ -37,7 +39,8 @@ def deeplift(
         network = merge_batchnorm(network)
     run = start(network, x, target, **options)
     references = [run.moved(b) for b in baselines(run, baseline)]
-    signals, change = {}, 0
+    signals: dict[Any, Any] = {}
+    change: Any = 0
     for reference in references:
         if rule == "reveal_cancel":
             contributions = reveal_cancel_contributions(run, reference)

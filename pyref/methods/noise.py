@@ -43,6 +43,6 @@ def noisy(run, k, level, seed, indices):
             if is_exact(one):
                 xi = np.reshape(np.array([Fraction(v) for v in np.ravel(xi)] + [None], dtype=object)[:-1], one.shape)
             sigma = number_like(one, level) * (np.max(one) - np.min(one))
-            copies.append(one + sigma * xi.astype(one.dtype))
+            copies.append(one + sigma * np.asarray(xi.astype(one.dtype), like=one))
         values[name] = np.stack(copies)
     return values

@@ -10,7 +10,7 @@ from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.window import per_axis
 from pyref.methods.method import baselines, start
-from pyref.numerics import zeros_like
+from pyref.numerics import is_exact, zeros_like
 
 __all__ = ["occlusion"]
 
@@ -164,7 +164,7 @@ def _evaluate(run, covers, fills, batch_size, progress):
     ]
     for first in progress(range(0, len(tasks), batch_size)):
         batch = tasks[first : first + batch_size]
-        rows = np.array([sample for _, sample, _ in batch])
+        rows = [sample for _, sample, _ in batch]
         values = {name: np.take(v, rows, axis=0) for name, v in whole.items()}
         for row, (name, sample, index) in enumerate(batch):
             part = covers[name].parts[index]
@@ -190,4 +190,4 @@ def _gather(run, cover, scores, aggregate):
     counts = np.maximum(cover.counts(), 1)
     if aggregate == "per_area":
         counts = counts * cover.area
-    return total / (counts if total.dtype == object else counts.astype(total.dtype))
+    return total / np.asarray(counts if is_exact(total) else counts.astype(total.dtype), like=total)

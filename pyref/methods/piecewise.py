@@ -88,7 +88,7 @@ def exact_pieces(run, segment, most, report, progress):
     merge = 0 if is_exact(like) else 1e-5 if like.dtype == np.float32 else 1e-12
     velocity = segment.velocity
     report.pieces = [0] * like.shape[0]
-    going = np.arange(like.shape[0])
+    going = list(range(like.shape[0]))
     for piece in progress(itertools.count()):
         if piece == most:
             raise ValueError(
@@ -108,8 +108,8 @@ def exact_pieces(run, segment, most, report, progress):
         alpha[going] = end
         for sample in going:
             report.pieces[sample] += 1
-        going = going[alpha[going] < 1]
-        if going.size == 0:
+        going = [sample for sample in going if alpha[sample] < 1]
+        if not going:
             return
 
 
@@ -123,7 +123,7 @@ def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
     like = next(iter(segment.start.values()))
     report.error, report.pieces = zeros_like(like, (like.shape[0],)), [0] * like.shape[0]
     for sample in range(like.shape[0]):
-        row = np.array([sample])
+        row = [sample]
         line = Segment(*({k: v[sample : sample + 1] for k, v in p.items()} for p in (segment.start, segment.end)))
         one = run.repeated(row, line.start)
         ends = [Fraction(k, first) for k in range(first + 1)]

@@ -1,5 +1,7 @@
 """DeepLIFT's RevealCancel rule: positive and negative differences walk apart."""
 
+from typing import Any
+
 import numpy as np
 
 from pyref.layers.affine import affine_reveal_cancel, affine_sign_split
@@ -27,7 +29,7 @@ def reveal_cancel_contributions(run, reference):
         ValueError  a node that is neither affine, nor an activation, nor pooling or shape.
     """
     difference = {ref: run.record[ref] - reference.record[ref] for ref in reference.record if ref in run.record}
-    split = {}
+    split: dict[Any, Any] = {}
 
     def parts(ref):
         """(Δ⁺, Δ⁻) of a value: as its linear node split it, or by its own sign."""
