@@ -11,6 +11,8 @@ The letters, the same in every file and every language:
 Arrays are batch first: images (n, c, h, w), sequences (n, t, c).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pyref import attribution, layers, methods, network, numerics, rewrite, rules, target, trace
 from pyref.attribution import *  # noqa: F403
 from pyref.layers import *  # noqa: F403
@@ -24,15 +26,18 @@ from pyref.rules.composite import *  # noqa: F403
 from pyref.target import *  # noqa: F403
 from pyref.trace import *  # noqa: F403
 
-__all__ = [
-    *numerics.__all__,
-    *rules.__all__,
-    *composite.__all__,
-    *trace.__all__,
-    *layers.__all__,
-    *network.__all__,
-    *rewrite.__all__,
-    *target.__all__,
-    *attribution.__all__,
-    *methods.__all__,
-]
+__all__: list[str] = []
+__all__ += numerics.__all__
+__all__ += rules.__all__
+__all__ += composite.__all__
+__all__ += trace.__all__
+__all__ += layers.__all__
+__all__ += network.__all__
+__all__ += rewrite.__all__
+__all__ += target.__all__
+__all__ += attribution.__all__
+__all__ += methods.__all__
+
+if TYPE_CHECKING:
+    # A type checker does not follow __all__ through the cycle of these modules.
+    def __getattr__(name: str) -> Any: ...

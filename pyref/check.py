@@ -27,7 +27,7 @@ def check_float(name, array, cast="{}.astype('{}')"):
     if dtype is None:
         raise TypeError(f"{name} is a {type(array).__name__}, expected an array")
     if dtype == np.float16:
-        raise TypeError(f"{name} has dtype float16, which is too narrow to divide by; use {cast.format(name, 'float32')}")
+        raise TypeError(f"{name} has dtype float16, too narrow to divide by; use {cast.format(name, 'float32')}")
     if dtype not in (np.float32, np.float64, object):
         raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64; use {cast.format(name, 'float64')}")
 

@@ -17,12 +17,17 @@ Ref = tuple[str, int]  # the k-th output of a node; a network input is (name, 0)
 class Node:
     """One operation of a network: `layer` applied to the outputs that `inputs` name.
 
-    An input is the name of a node or of a network input, or (name, k) for the k-th output of a node.
+    An input is given as the name of a node or of a network input, or as (name, k) for the k-th output of a
+    node; `inputs` holds them as (name, k).
     """
 
     name: str
     layer: Layer
-    inputs: tuple[str | Ref, ...]
+    inputs: tuple[Ref, ...]
+
+    def __post_init__(self):
+        alone = isinstance(self.inputs, str) or (len(self.inputs) == 2 and isinstance(self.inputs[1], int))
+        object.__setattr__(self, "inputs", tuple(map(_ref, (self.inputs,) if alone else self.inputs)))
 
 
 class Record(Mapping):
@@ -89,7 +94,7 @@ class Network:
         names = [inputs] if isinstance(inputs, str) else list(inputs)
         shapes = inputs if isinstance(inputs, Mapping) else {}
         self.name = name
-        self.inputs: dict[str, tuple | None] = {n: None if shapes.get(n) is None else tuple(shapes[n]) for n in names}
+        self.inputs: dict[str, tuple | None] = {n: None if (s := shapes.get(n)) is None else tuple(s) for n in names}
         given = [_node(n) for n in nodes]
         self._check_names(given)
         self.nodes: dict[str, Node] = {
@@ -107,13 +112,15 @@ class Network:
     @classmethod
     def sequential(cls, layers, input="x", shape=None, name="network"):
         """A chain of layers, or of (name, layer) pairs; unnamed ones are called after their class: dense1, relu1, …"""
-        nodes, previous, counts = [], input, {}
+        nodes: list[Node] = []
+        counts: dict[str, int] = {}
+        previous = input
         for item in layers:
             if isinstance(item, Layer):
                 stem = type(item).__name__.lower()
                 counts[stem] = counts.get(stem, 0) + 1
                 item = (f"{stem}{counts[stem]}", item)
-            nodes.append(Node(item[0], item[1], (previous,)))
+            nodes.append(Node(item[0], item[1], ((previous, 0),)))
             previous = item[0]
         return cls(nodes, {input: shape}, name=name)
 
@@ -239,8 +246,9 @@ class Network:
         for n in names:
             if n not in x:
                 raise ValueError(f"input {n!r} of {self.name} is missing")
-            if self.inputs[n] is not None:
-                check_shape(n, x[n], (None, *self.inputs[n]))
+            shape = self.inputs[n]
+            if shape is not None:
+                check_shape(n, x[n], (None, *shape))
         return {n: x[n] for n in names}
 
     # ---- backward -------------------------------------------------------------------------------------
@@ -262,7 +270,7 @@ class Network:
         stops = {_ref(s) for s in stop}
         for node in reversed(self.nodes.values()):
             refs = [(node.name, k) for k in range(node.layer.outputs)]
-            arrived = [signals.get(r) if r not in stops else None for r in refs]
+            arrived: list[Any] = [signals.get(r) if r not in stops else None for r in refs]
             if all(a is None for a in arrived):
                 continue
             known = next(k for k, a in enumerate(arrived) if a is not None)
@@ -341,12 +349,10 @@ def weighted(layer) -> bool:
 
 
 def _node(item) -> Node:
-    name, layer, inputs = (item.name, item.layer, item.inputs) if isinstance(item, Node) else item
-    if isinstance(inputs, str) or (isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[1], int)):
-        inputs = (inputs,)
-    if not isinstance(layer, Layer):
-        raise ValueError(f"node {name!r} has a {type(layer).__name__} for a layer, expected a pyref layer")
-    return Node(name, layer, tuple(_ref(i) for i in inputs))
+    node = item if isinstance(item, Node) else Node(*item)
+    if not isinstance(node.layer, Layer):
+        raise ValueError(f"node {node.name!r} has a {type(node.layer).__name__} for a layer, expected a pyref layer")
+    return node
 
 
 def _topological(nodes, available, describe):

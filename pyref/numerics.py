@@ -44,12 +44,12 @@ def ones_like(x, shape=None):
 
 def pos(v):
     """v⁺ = max(v, 0)."""
-    return np.maximum(v, Fraction(0) if is_exact(v) else 0)
+    return np.maximum(v, number_like(v, 0))
 
 
 def neg(v):
     """v⁻ = min(v, 0). It is signed: v = v⁺ + v⁻ and |v| = v⁺ - v⁻."""
-    return np.minimum(v, Fraction(0) if is_exact(v) else 0)
+    return np.minimum(v, number_like(v, 0))
 
 
 def sign(z):

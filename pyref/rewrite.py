@@ -1,6 +1,7 @@
 """Rewrites of a network that leave what it computes unchanged, and say what they did."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def merge_batchnorm(network):
     Laws
         the network's outputs are unchanged, up to rounding.
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     for node in network.nodes.values():
         if node.layer.kind != "batchnorm":
             continue

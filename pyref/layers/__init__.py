@@ -46,31 +46,26 @@ from pyref.layers.shape import *  # noqa: F403
 from pyref.layers.softmax import *  # noqa: F403
 from pyref.layers.upsample import *  # noqa: F403
 
-_MODULES = (
-    affine,
-    dense,
-    conv,
-    conv_transpose,
-    pool,
-    activation,
-    recurrent,
-    lstm,
-    gru,
-    aggregate,
-    batchnorm,
-    dropout,
-    embedding,
-    merge,
-    norm,
-    reduce,
-    shape,
-    softmax,
-    upsample,
-)
-
 __all__ = ["Layer", "AffineLayer", "LAYERS"]
-for _module in _MODULES:
-    __all__ += _module.__all__
+__all__ += affine.__all__
+__all__ += dense.__all__
+__all__ += conv.__all__
+__all__ += conv_transpose.__all__
+__all__ += pool.__all__
+__all__ += activation.__all__
+__all__ += recurrent.__all__
+__all__ += lstm.__all__
+__all__ += gru.__all__
+__all__ += aggregate.__all__
+__all__ += batchnorm.__all__
+__all__ += dropout.__all__
+__all__ += embedding.__all__
+__all__ += merge.__all__
+__all__ += norm.__all__
+__all__ += reduce.__all__
+__all__ += shape.__all__
+__all__ += softmax.__all__
+__all__ += upsample.__all__
 
 LAYERS = {
     name: value

@@ -275,7 +275,7 @@ class LeakyReLU(PiecewiseLinear):
 
     name: ClassVar[str] = "leaky_relu"
 
-    slope: float = 0.01
+    slope: Any = 0.01
 
     def value(self, z):
         return np.where(z > 0, z, number_like(z, self.slope) * z)

@@ -70,11 +70,11 @@ class Rule:
         """(kept by the stabiliser, dropped where a denominator is zero), elementwise over outputs."""
         raise NotImplementedError
 
-    def _share(self, R, z):
+    def _share(self: Any, R: Any, z: Any) -> Any:
         """R / σ_ε(z), and 0 where that is 0 / 0."""
         return safe_divide(R, stabilize(z, self.epsilon, self.stabilizer))
 
-    def _withheld(self, R, z):
+    def _withheld(self: Any, R: Any, z: Any) -> tuple[Any, Any]:
         """What `_share` does not hand on: (R (σ_ε(z) - z) / σ_ε(z), R where σ_ε(z) = 0)."""
         denominator = stabilize(z, self.epsilon, self.stabilizer)
         by_stabilizer = safe_divide(R * stabilizer_excess(z, self.epsilon, self.stabilizer), denominator)

@@ -530,7 +530,7 @@ A9 = Theorem(
 # ── A10: linear models ─────────────────────────────────────────────────────────────────────────────────
 
 
-SIGNED = {
+SIGNED: dict[str, Any] = {
     "gradient · input": pyref.gradient_times_input,
     "ε-LRP": lambda network, x, c: pyref.lrp(network, x, c, rule=Epsilon(0)),
     "DeepLIFT Rescale": pyref.deeplift,

@@ -126,7 +126,7 @@ def array(values):
     plain = np.array(values, dtype=object)
     exact = np.empty(plain.shape, dtype=object)
     for index in np.ndindex(plain.shape):
-        exact[index] = Fraction(plain[index])
+        exact[index] = Fraction(plain.item(index))
     return exact
 
 

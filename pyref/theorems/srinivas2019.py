@@ -5,6 +5,7 @@ parameter moves the full gradient exactly when it moves the output holds in one 
 """
 
 from fractions import Fraction
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -259,10 +260,7 @@ F5 = Theorem(
     "[srinivas2019] Def. 1 and sec. 3",
     "exact",
     inside_one_region,
-    tuple(
-        Case(f"{name} depends on x", lambda draw, name=name, m=m: inside_one_region(draw, {name: m}))
-        for name, m in DEPENDENT.items()
-    ),
+    tuple(Case(f"{name} depends on x", partial(inside_one_region, methods={name: m})) for name, m in DEPENDENT.items()),
 )
 
 

@@ -5,6 +5,7 @@ integral is (3/2, -1/2); and its LRP column is that of the rule without bias.
 """
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -147,7 +148,8 @@ def rebuilt(draw, network):
     """The same function from other weights: every hidden ReLU scaled by t > 0 and then by 1/t, and units permuted."""
     layers = {}
     names = [n for n, node in network.nodes.items() if node.layer.kind == "dense"]
-    order, scale = None, None
+    order: Any = None
+    scale: Any = None
     for name in names:
         layer = network.nodes[name].layer
         w, b = layer.w, layer.b
