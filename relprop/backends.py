@@ -45,7 +45,7 @@ def resolve(name="auto"):
         raise ValueError(f"there is no backend {name!r}; {nearest(name, ['auto', *BACKENDS])}")
     else:
         backend = BACKENDS[name]
-    if not backend.built:
+    if backend.module is None:
         raise RuntimeError(
             f"this build of relprop has no backend {name!r} ({backend.about}); "
             f"built: {', '.join(b.name for b in built)}"

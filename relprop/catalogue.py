@@ -13,7 +13,7 @@ import pyref
 from relprop.backends import BACKENDS
 from relprop.explain import method_options
 
-__all__ = ["environment", "tables"]
+__all__ = ["environment", "summary", "tables"]
 
 OPTIONAL = ("torch", "onnx", "cupy", "jax", "scikit-learn", "scikit-image")
 
@@ -27,7 +27,7 @@ def tables():
         "methods": [
             {
                 "name": name,
-                "what": _summary(method),
+                "what": summary(method),
                 "options": {k: _plain(v) for k, v in method_options(name).items() if k not in shared},
             }
             for name, method in pyref.METHODS.items()
@@ -38,11 +38,10 @@ def tables():
             if p.kind is p.KEYWORD_ONLY and p.name != "backend"
         ],
         "rules": [
-            {"name": name, "what": _summary(rule), "options": _fields(rule)} for name, rule in pyref.RULES.items()
+            {"name": name, "what": summary(rule), "options": _fields(rule)} for name, rule in pyref.RULES.items()
         ],
         "composites": [
-            {"name": name, "what": _summary(make), "options": _defaults(make)}
-            for name, make in pyref.COMPOSITES.items()
+            {"name": name, "what": summary(make), "options": _defaults(make)} for name, make in pyref.COMPOSITES.items()
         ],
         "presets": [
             {"name": name, "of": method, "options": {k: _plain(v) for k, v in options.items()}}
@@ -53,8 +52,9 @@ def tables():
     }
 
 
-def _summary(thing):
-    return inspect.getdoc(thing).split("\n")[0]
+def summary(thing):
+    """The first line of what a class or function says about itself."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 def _fields(rule):
@@ -80,7 +80,6 @@ def _plain(value):
 def environment():
     """{section: {name: text}}: versions, what was built and why, backends, devices, models."""
     import relprop
-    from relprop import _core
     from relprop.models import zoo
 
     return {
@@ -92,9 +91,9 @@ def environment():
             **{name: _version(name) for name in OPTIONAL},
         },
         "built": {
-            "extension": str(_core.__file__),
+            "extension": str(relprop._core.__file__),
             "holds": "the scalar functions of the rules, in C++",
-            "from sources": _core.source_digest[:12],
+            "from sources": relprop._core.source_digest[:12],
         },
         "backends": {b.name: ("built: " if b.built else "not in this version: ") + b.about for b in BACKENDS.values()},
         "devices": {"processors": str(_processors()), "NVIDIA GPUs": _gpus()},

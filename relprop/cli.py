@@ -80,9 +80,11 @@ def _options(
 @app.command(epilog="Example:  relprop demo --out pictures --digit 17")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json; made if missing.")] = Path("out"),
-    digit: Annotated[int, typer.Option(help="Which of the shipped held-out digits is shown, from 0.")] = 3,
+    digit: Annotated[int, typer.Option(help="Which of the shipped held-out digits is shown, from 0.")] = 37,
     network: Annotated[str, typer.Option(help="Which shipped networks: mlp or cnn.")] = "mlp",
-    count: Annotated[int, typer.Option(help="How many digits the correlations are the median of.")] = 100,
+    count: Annotated[
+        int | None, typer.Option(help="How many digits the correlations are the median of; by default 100, cnn 30.")
+    ] = None,
     as_json: Json = False,
 ):
     """Six methods on one handwritten digit under four activations: Table 1 of Ancona et al., with numbers.
@@ -106,7 +108,7 @@ def demo(
         rows.append([title, *(f"{cell.correlation:.3f}" for cell in row.values()), residual])
     console = _console()
     about = f"Digit no. {table.index}, labelled {table.label}."
-    console.print(f"{about} Correlation with integrated gradients, median of {count}:")
+    console.print(f"{about} Correlation with integrated gradients, median of {table.count}:")
     _print_table(console, ["", *job.ACTIVATIONS.values(), "largest residual"], rows, numeric=True)
     for method, (title, _) in job.METHODS.items():
         console.print(f"[bold]{title}[/]: {job.remark(table, method)}")

@@ -1,6 +1,7 @@
 """Table 1 of Ancona et al. on a real digit: six methods, four activations, and what the numbers say."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ METHODS = {  # method: (title, formula)
     "integrated_gradients": ("Integrated gradients", "Δx · ∫ ∂S/∂x"),
     "occlusion": ("Occlusion-1", "S(x) − S(x with xᵢ = 0)"),
 }
-QUADRATURE = {"mlp": {}, "cnn": {"quadrature": "midpoint", "m": 100}}  # exact takes seconds a digit on the CNN
+QUADRATURE = {"mlp": {}, "cnn": {"quadrature": "midpoint", "m": 50}}  # exact takes seconds a digit on the CNN
+COUNT = {"mlp": 100, "cnn": 30}  # digits that fit into half a minute
 DEPARTS = 0.8  # a signed method whose median correlation is lower is said to depart
 
 
@@ -77,8 +79,8 @@ class Table:
         return {activation: self.cells[method, activation] for activation in ACTIVATIONS}
 
 
-def make_table(index=0, kind="mlp", count=100, progress=True):
-    """Explain the digit of this index, and `count` others for the numbers, by every method on every network.
+def make_table(index=37, kind="mlp", count=None, progress=True):
+    """Explain the digit of this index, and others up to `count` for the numbers, by every method on every network.
 
     Each network explains the class that it predicts, its largest logit. The baseline is zero, as in the paper.
 
@@ -86,6 +88,7 @@ def make_table(index=0, kind="mlp", count=100, progress=True):
         ValueError  no digit of this index; a count below 1.
     """
     images, labels = _digits()
+    count = COUNT[kind] if count is None else count
     if not 0 <= index < len(images):
         raise ValueError(f"digit is {index}, expected a number from 0 to {len(images) - 1}")
     if not 1 <= count <= len(images):
@@ -116,8 +119,7 @@ def make_table(index=0, kind="mlp", count=100, progress=True):
                     (sum_samples(result.values) - change) / change,
                 )
             if activation == "relu":
-                by_lrp, by_gradient = results["lrp"].values, results["gradient_times_input"].values
-                same = float(np.abs(by_lrp - by_gradient).max() / np.abs(by_gradient).max())
+                same = _typical_difference(results["lrp"].values, results["gradient_times_input"].values)
     return Table(kind, index, int(labels[index]), x[0], count, predictions, cells, quadratures, same)
 
 
@@ -127,6 +129,12 @@ def _correlations(values, reference):
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return (a * b).sum(axis=1) / np.where(scale > 0, scale, 1)
+
+
+def _typical_difference(a, b):
+    """Largest difference of a digit's map, relative to the map's largest value; median over the digits."""
+    axes = tuple(range(1, a.ndim))
+    return float(np.median(np.abs(a - b).max(axis=axes) / np.abs(b).max(axis=axes)))
 
 
 # ── what to notice ─────────────────────────────────────────────────────────────────────────────────────
@@ -147,7 +155,7 @@ def remark(table, method):
             f"Correlation {span}."
         )
     if method == "gradient_times_input":
-        worst = min(correlations, key=correlations.get)
+        worst = min(correlations, key=lambda a: correlations[a])
         return (
             f"A local answer: farthest from integrated gradients under {worst} ({low:.2f}), and its sum misses "
             f"S(x) − S(0) by up to {gap:.0%} (median of a column)."
@@ -157,14 +165,14 @@ def remark(table, method):
     if method == "deeplift":
         return (
             f"Follows integrated gradients under every activation ({span}) in one backward pass, and is complete: "
-            f"no residual above {residual:.0e}."
+            f"no residual above {_rounded_up(residual)}."
             if not departed
-            else f"Complete (no residual above {residual:.0e}), but departs under {_listed(departed)} ({low:.2f})."
+            else f"Complete (no residual above {_rounded_up(residual)}), but departs under {_listed(departed)} ({low:.2f})."
         )
     if method == "integrated_gradients":
         return (
             "The yardstick: averages the gradient on the way from the baseline, and its sum is S(x) − S(0) "
-            f"to {residual:.0e}."
+            f"to {_rounded_up(residual)}."
         )
     return (
         f"Asks one pixel at a time, so what pixels do together is missed: the sum is off by up to {gap:.0%} "
@@ -176,21 +184,27 @@ def remark(table, method):
 
 
 def _remark_on_lrp(table, correlations, departed):
-    same = (
-        "Under ReLU the same numbers as gradient × input"
-        if table.same_under_relu < 1e-3
-        else "Under ReLU not the numbers of gradient × input"
-    )
+    same = "the same numbers as" if table.same_under_relu < 1e-3 else "not the numbers of"
+    first = f"Under ReLU {same} gradient × input"
     if not departed:
-        return f"{same}; here it follows integrated gradients everywhere."
-    listed = " and ".join(f"{a} ({correlations[a]:.2f})" for a in departed)
+        return f"{first}; here it follows integrated gradients everywhere."
     poles = [a for a in departed if a in ("sigmoid", "softplus")]
-    why = ": there f(0) ≠ 0, and f(z)/z has a pole" if poles == departed else ""
-    return f"{same}. It departs under {listed}{why}."
+    where = "there" if poles == departed else f"under {_listed(poles)}"
+    why = f": {where} f(0) ≠ 0, and f(z)/z has a pole" if poles else ""
+    return f"{first}. It departs under {_listed(f'{a} ({correlations[a]:.2f})' for a in departed)}{why}."
+
+
+def _rounded_up(value):
+    """To one digit, never below the value."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(value))
+    return f"{math.ceil(value / 10.0**exponent):d}e{exponent:d}"
 
 
 def _listed(names):
-    return " and ".join(names)
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 # ── picture and file ───────────────────────────────────────────────────────────────────────────────────

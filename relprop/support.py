@@ -12,6 +12,7 @@ import numpy as np
 
 import pyref
 from relprop.backends import BACKENDS, resolve
+from relprop.catalogue import summary
 
 __all__ = ["COLUMNS", "EXAMPLES", "layer_rows", "markdown", "replace_tables"]
 
@@ -170,8 +171,8 @@ def markdown():
         groups.setdefault((row["file"], marks), []).append(row["layer"])
     head = ["layer", *COLUMNS, *(f"`{b}`" for b in BACKENDS)]
     body = [[", ".join(names), *marks] for (_, marks), names in groups.items()]
-    rules = [[f"`{name}`", rule.__doc__.split("\n")[0]] for name, rule in pyref.RULES.items()]
-    composites = [[f"`{name}`", make.__doc__.split("\n")[0]] for name, make in pyref.COMPOSITES.items()]
+    rules = [[f"`{name}`", summary(rule)] for name, rule in pyref.RULES.items()]
+    composites = [[f"`{name}`", summary(make)] for name, make in pyref.COMPOSITES.items()]
     return "\n\n".join(
         [
             _table(head, body),

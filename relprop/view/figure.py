@@ -33,7 +33,7 @@ def save_figure(figure, path):
         raise ValueError(f"{path.name} ends in {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     no_date = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with rc_context({"svg.hashsalt": "relprop"}):
-        figure.savefig(path, dpi=160, metadata=no_date[path.suffix])
+        figure.savefig(path, dpi=130, metadata=no_date[path.suffix])
     return path
 
 

@@ -8,7 +8,7 @@ from relprop.view.heatmap import INK, draw_heatmap, draw_input
 
 __all__ = ["Row", "grid_figure"]
 
-LABEL, PANEL, GAP, REMARK, MARGIN = 1.95, 1.3, 0.42, 3.35, 0.35  # inches
+LABEL, PANEL, GAP, REMARK, MARGIN = 2.1, 1.3, 0.42, 3.35, 0.35  # inches
 HEAD, NOTE, FOOT = 1.75, 0.52, 0.75
 QUIET = "#666666"
 
