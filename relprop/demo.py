@@ -163,11 +163,12 @@ def remark(table, method):
     if method == "lrp":
         return _remark_on_lrp(table, correlations, departed)
     if method == "deeplift":
+        complete = f"no residual above {_rounded_up(residual)}"
+        if departed:
+            return f"Complete, {complete}, but departs under {_listed(departed)} ({low:.2f})."
         return (
             f"Follows integrated gradients under every activation ({span}) in one backward pass, and is complete: "
-            f"no residual above {_rounded_up(residual)}."
-            if not departed
-            else f"Complete (no residual above {_rounded_up(residual)}), but departs under {_listed(departed)} ({low:.2f})."
+            f"{complete}."
         )
     if method == "integrated_gradients":
         return (
