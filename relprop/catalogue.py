@@ -92,7 +92,7 @@ def environment():
         },
         "built": {
             "extension": str(relprop._core.__file__),
-            "holds": "the scalar functions of the rules, in C++",
+            "holds": "scalar functions in C++, checked against pyref",
             "from sources": relprop._core.source_digest[:12],
         },
         "backends": {b.name: ("built: " if b.built else "not in this version: ") + b.about for b in BACKENDS.values()},

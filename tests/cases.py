@@ -3,8 +3,10 @@
 Each row is (name, what is done with the small network and its input, error, words). One clear error each.
 """
 
+import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -60,6 +62,23 @@ def _two_inputs():
 
 def _softmax_inside():
     return pyref.Network.sequential([pyref.Dense(W), pyref.Softmax(), pyref.Dense(W)], shape=(4,))
+
+
+def _load(change):
+    """Save the small network, change the bytes of its file, and load it."""
+
+    def do():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "small.safetensors"
+            relprop.save(NETWORK, path)
+            path.write_bytes(change(path.read_bytes()))
+            relprop.load(path)
+
+    return do
+
+
+def _flip(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 class _OnDevice:
@@ -273,6 +292,18 @@ ERROR_CASES = [
             "node 'a' has 1 output, not an output 1",
         ),
         ("no relevance", _explain(network=_softmax_inside()), ValueError, "Softmax has no relevance rule"),
+        # model files
+        ("model file truncated", _load(lambda data: data[:-5]), ValueError, "is truncated or damaged"),
+        ("model file cut to its head", _load(lambda data: data[:4]), ValueError, "is not a safetensors file"),
+        ("model file empty", _load(lambda data: b""), ValueError, "is not a safetensors file"),
+        ("model file altered: a weight", _load(lambda data: _flip(data, len(data) - 3)), ValueError, "altered"),
+        ("model file altered: a name", _load(lambda data: data.replace(b"tanh1", b"tanh2")), ValueError, "altered"),
+        (
+            "model file of another kind",
+            _load(lambda data: b"no model at all, but text"),
+            ValueError,
+            "small.safetensors",
+        ),
         # statements
         (
             "unknown statement",
