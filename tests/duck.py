@@ -55,13 +55,23 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
     def sum(self, *args, **kwargs):
         return _wrap(self._array.sum(*args, **kwargs))
 
+    def any(self, *args, **kwargs):
+        return _wrap(self._array.any(*args, **kwargs))
+
+    def all(self, *args, **kwargs):
+        return _wrap(self._array.all(*args, **kwargs))
+
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        if getattr(np, ufunc.__name__, None) is not ufunc:
+            raise TypeError(f"{ufunc.__name__} is no function of NumPy's")
         kwargs = _unwrap(kwargs)
         if out is not None:
             kwargs["out"] = _unwrap(out)
         return _wrap(getattr(ufunc, method)(*map(_unwrap, inputs), **kwargs))
 
     def __array_function__(self, function, types, args, kwargs):
+        if function is np.asarray:  # like=: what is asked for by name may be carried over
+            return Duck(np.asarray(*args, **kwargs))
         if function.__name__ not in CUPY_FUNCTIONS:
             raise TypeError(f"np.{function.__name__} is not for device arrays")
         return _wrap(function(*_unwrap(args), **_unwrap(kwargs)))

@@ -141,7 +141,9 @@ def _fills(run, fill):
     if isinstance(fill, str):
         check_choice("fill", fill, ("mean",))
         return {name: _mean(v) for name, v in run.leaf_values.items()}
-    (found,) = baselines(run, fill if not isinstance(fill, list) else np.array(fill), called="fill")
+    if isinstance(fill, list):  # one fill, not several
+        fill = np.asarray(fill, like=next(iter(run.leaf_values.values())))
+    (found,) = baselines(run, fill, called="fill")
     return found
 
 

@@ -43,7 +43,7 @@ class ZBox(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("out_of_range", self.out_of_range, ("raise", "clip"))
-        if not np.all(np.asarray(self.low) <= np.asarray(self.high)):
+        if not np.all(self.low <= self.high):
             raise ValueError(f"low is {self.low} and high is {self.high}, expected low <= high")
 
     def __eq__(self, other):
