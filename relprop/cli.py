@@ -265,7 +265,10 @@ def _print_explanation(about, with_ledger, files):
         if len(with_ledger.ledger) == 0:
             console.print("  no ledger: this method carries no relevance from node to node")
         else:
-            table = [[r["node"], *(f"{r[c]:.4g}" for c in LEDGER[1:])] for r in _ledger_rows(with_ledger)]
+            table = [
+                [r["node"], *(f"{r[c]:.4g}" for c in LEDGER[1:-1]), f"{r['residual']:.0e}"]
+                for r in _ledger_rows(with_ledger)
+            ]
             _print_table(console, LEDGER, table, numeric=True)
     for path in files:
         console.print(f"written: {path}", soft_wrap=True)
@@ -317,6 +320,8 @@ def _print_report(report):
         verdict = Text("holds", "green") if row.ok else Text("FAILS", "bold red")
         rows.append([row.id, verdict, row.statement, row.source, row.arithmetic, str(row.cases), worst, bitten])
     head = ["id", "", "statement", "source", "arithmetic", "cases", "worst residual", "falsifiers bite"]
+    if console.width < 120:  # the sources are in --json
+        head, rows = head[:3] + head[4:], [row[:3] + row[4:] for row in rows]
     _print_table(console, head, rows)
     failed = [row for row in report if not row.ok]
     for row in failed:
@@ -334,13 +339,14 @@ def _print_report(report):
 def methods(as_json: Json = False):
     """The methods, rules, composites and layers there are, with their options."""
     from relprop import catalogue
+    from relprop.support import grouped_rows
 
     tables = catalogue.tables()
     if as_json:
         _print_json(tables)
         return
     console = _console()
-    for title, rows in tables.items():
+    for title, rows in {**tables, "layers": grouped_rows()}.items():
         console.print(f"\n[bold]{title}[/]")
         head = list(rows[0])
         _print_table(console, head, [[_cell(row[c]) for c in head] for row in rows])
@@ -383,12 +389,25 @@ def _print_table(console, head, rows, numeric=False):
     from rich.table import Table
     from rich.text import Text
 
+    cells = [max((len(row[k]) for row in rows), default=0) for k in range(len(head))]
+    widths = _fitted([max(w, len(h)) for w, h in zip(cells, head, strict=True)], cells, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for k, name in enumerate(head):
-        table.add_column(name, justify="right" if numeric and k else "left", overflow="fold", no_wrap=k == 0)
+    for k, (name, width) in enumerate(zip(head, widths, strict=True)):
+        table.add_column(name, justify="right" if numeric and k else "left", overflow="fold", width=width)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))  # [bach2015] is no markup
     console.print(table)
+
+
+def _fitted(widths, cells, room):
+    """Column widths that fit: prose gives way first, then headings, then names, and numbers last."""
+    widths = list(widths)
+    floors = [w if k == 0 and w < 40 else min(w, 12) for k, w in enumerate(cells)]
+    while sum(widths) + 3 * len(widths) > room and max(widths) > 1:
+        excess = [w - f for w, f in zip(widths, floors, strict=True)]
+        by = excess if max(excess) > 0 else widths
+        widths[by.index(max(by))] -= 1
+    return widths
 
 
 def _print_json(value):

@@ -14,7 +14,7 @@ import pyref
 from relprop.backends import BACKENDS, resolve
 from relprop.catalogue import summary
 
-__all__ = ["COLUMNS", "EXAMPLES", "layer_rows", "markdown", "replace_tables"]
+__all__ = ["COLUMNS", "EXAMPLES", "grouped_rows", "layer_rows", "markdown", "replace_tables"]
 
 BEGIN, END = "<!-- support: python -m relprop.support README.md -->", "<!-- end of support -->"
 YES, NO = "✓", "–"
@@ -163,14 +163,19 @@ def _explained(name, method, **options):
 # ── as text ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def markdown():
-    """The README's tables: layers that answer alike share a line."""
+def grouped_rows():
+    """Rows of `layer_rows` without the file, where the layers of one file that answer alike share a row."""
     groups: dict[tuple, list[str]] = {}
     for row in layer_rows():
-        marks = tuple(v for k, v in row.items() if k not in ("layer", "file"))
+        marks = tuple((k, v) for k, v in row.items() if k not in ("layer", "file"))
         groups.setdefault((row["file"], marks), []).append(row["layer"])
+    return [{"layer": ", ".join(names), **dict(marks)} for (_, marks), names in groups.items()]
+
+
+def markdown():
+    """The README's tables."""
     head = ["layer", *COLUMNS, *(f"`{b}`" for b in BACKENDS)]
-    body = [[", ".join(names), *marks] for (_, marks), names in groups.items()]
+    body = [list(row.values()) for row in grouped_rows()]
     rules = [[f"`{name}`", summary(rule)] for name, rule in pyref.RULES.items()]
     composites = [[f"`{name}`", summary(make)] for name, make in pyref.COMPOSITES.items()]
     return "\n\n".join(

@@ -302,7 +302,7 @@ ERROR_CASES = [
             "model file of another kind",
             _load(lambda data: b"no model at all, but text"),
             ValueError,
-            "small.safetensors",
+            "is not a safetensors file",
         ),
         # statements
         (

@@ -301,3 +301,13 @@ def test_the_process_exits_with_the_code_and_prints_plain_text(model, batch):
     assert bad.returncode == 1
     assert bad.stderr.startswith("relprop: there is no method 'none'")
     assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.parametrize("room", [60, 80, 160])
+def test_tables_fit_and_what_is_short_is_not_broken(room):
+    cells = [20, 300, 8, 1, 12]
+    widths = cli._fitted([20, 300, 15, 40, 12], cells, room)
+    assert sum(widths) + 3 * len(widths) <= room
+    if room >= 80:
+        assert all(w >= c for w, c in zip(widths, cells, strict=True) if c <= 12)
+        assert widths[0] == 20
