@@ -1,8 +1,8 @@
 """Train the models that ship with relprop, and choose the digits that ship beside them.
 
     pip install relprop[train]
-    python examples/train_zoo.py --out /tmp/zoo              # all nine, about three minutes on one core
-    python examples/train_zoo.py --out /tmp/zoo --only digits-mlp-tanh
+    python examples/train_zoo.py --out zoo              # all nine, about three minutes on one core
+    python examples/train_zoo.py --out zoo --only digits-mlp-tanh
 
 Writes one .safetensors file a model, digits.npz, and table.md with the rows of the card. The held-out digits
 are looked at once, at the end, to measure the accuracy: step size and weight decay are chosen on a part of
