@@ -150,7 +150,7 @@ def _bounded(z):
 
 
 def _bell(z):
-    """exp(-z² / 2). The square is rounded, and exp would magnify that: it is split into a part of few bits and a rest."""
+    """exp(-z² / 2). exp would magnify the rounding of the square, so it is split into an exact part and a rest."""
     u = np.minimum(np.abs(z), 64)
     head = np.floor(16 * u) / 16
     return np.exp(-head * head / 2) * np.exp(-(u - head) * (u + head) / 2)

@@ -1,0 +1,153 @@
+"""PyTorch modules as pyref networks, layer by layer, and how far rounding may part two libraries.
+
+Only tests import this, where PyTorch is installed.
+"""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+from bound import unit
+from torch import nn
+
+import pyref
+
+
+class Residual(nn.Module):
+    """x + body(x), the sum by a module of its own, join(a, b), as the libraries that hook modules want it."""
+
+    def __init__(self, body, join):
+        super().__init__()
+        self.body, self.join = body, join
+
+    def forward(self, x):
+        return self.join(x, self.body(x))
+
+
+class Flattened(nn.Module):
+    """body(flattened x), for a library that has no rule for a module that flattens."""
+
+    def __init__(self, *body):
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x):
+        return self.body(x.flatten(1))
+
+
+def tensor(v):
+    return torch.tensor(np.asarray(v))
+
+
+def array(v):
+    """A copy of a parameter or a result; None stays None."""
+    return None if v is None else v.detach().numpy().copy()
+
+
+LAYERS = {
+    nn.Linear: lambda m: pyref.Dense(array(m.weight).T, array(m.bias)),
+    nn.Conv2d: lambda m: pyref.Conv(array(m.weight), array(m.bias), m.stride, m.padding, m.dilation, m.groups),
+    nn.ConvTranspose2d: lambda m: pyref.ConvTranspose(
+        array(m.weight), array(m.bias), m.stride, m.padding, m.output_padding, m.dilation, m.groups
+    ),
+    nn.BatchNorm2d: lambda m: pyref.BatchNorm.from_statistics(
+        *map(array, (m.running_mean, m.running_var, m.weight, m.bias)), m.eps
+    ),
+    nn.MaxPool2d: lambda m: pyref.MaxPool(m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode),
+    nn.AvgPool2d: lambda m: pyref.AvgPool(m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad),
+    nn.AdaptiveAvgPool2d: lambda m: pyref.AdaptiveAvgPool(m.output_size),
+    nn.Flatten: lambda m: pyref.Flatten(),
+    nn.Softmax: lambda m: pyref.Softmax(m.dim),
+    nn.ReLU: lambda m: pyref.ReLU(),
+    nn.LeakyReLU: lambda m: pyref.LeakyReLU(m.negative_slope),
+    nn.ELU: lambda m: pyref.ELU(m.alpha),
+    nn.Tanh: lambda m: pyref.Tanh(),
+    nn.Sigmoid: lambda m: pyref.Sigmoid(),
+    nn.Softplus: lambda m: pyref.Softplus(m.beta),
+}
+
+
+def network(module):
+    """The pyref network of an `nn.Sequential`; node k is its k-th module, nodes "k.0", "k.1", … those of its body."""
+    nodes = []
+
+    def add(modules, prefix, source):
+        for k, m in enumerate(modules):
+            name = f"{prefix}{k}"
+            if isinstance(m, Residual):
+                nodes.append((name, pyref.Add(), (source, add(m.body, f"{name}.", source))))
+            elif isinstance(m, Flattened):
+                nodes.append((name, pyref.Flatten(), source))
+                name = add(m.body, f"{name}.", name)
+            else:
+                nodes.append((name, LAYERS[type(m)](m), source))
+            source = name
+        return source
+
+    add(module, "", "x")
+    return pyref.Network(nodes)
+
+
+def randomize(module, seed, whole=False):
+    """Random parameters and statistics in float64: small whole numbers, so that sums are exact, or normal ones."""
+    rng = np.random.default_rng(seed)
+    for m in module.modules():
+        for name, p in m.named_parameters(recurse=False):
+            shape = tuple(p.shape)
+            if whole:
+                value = rng.integers(-2, 3, size=shape).astype(float)
+            elif isinstance(m, nn.BatchNorm2d):
+                value = rng.uniform(0.5, 2, size=shape) if name == "weight" else rng.normal(size=shape)
+            else:
+                value = rng.normal(size=shape) / np.sqrt(max(1, np.prod(shape[1:])))
+            p.data = tensor(value)
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.data = tensor(rng.normal(size=m.num_features))
+            m.running_var.data = tensor(rng.uniform(0.5, 2, size=m.num_features))
+    return module.double().eval()
+
+
+def close(got, explain, net, x, disturbed=None, draws=4):
+    """got is explain(net, x), but for rounding. Every array has the samples along its first axis.
+
+    Whatever the order of a sum of n products, what comes out is the exact sum of products off by at most n
+    roundings each. So all parameters and inputs are moved by so many, and what that does to a sample bounds
+    what the roundings of either library do to it. `disturbed(rng, size)` is a backend that adds what else is
+    rounded in the other library, by formulas that are worse conditioned than ours; then explain(net, x, backend).
+    """
+    want = explain(net, x)
+    assert got.shape == want.shape
+    per_sample = tuple(range(1, want.ndim))
+    assert np.max(np.abs(want), axis=per_sample).all(), "there is nothing to compare"
+    longest = max((w.size // min(w.shape[:2]) for w in _weights(net)), default=1)
+    size = (longest + 16) * unit(x.dtype)  # 16: activations and divisions, a few units each
+    rng = np.random.default_rng(0)
+    allowed = 0
+    for _ in range(draws):
+        backend = () if disturbed is None else (disturbed(rng, size),)
+        moved = explain(_moved(net, rng, size), _wobble(x, rng, size), *backend)
+        allowed = np.maximum(allowed, np.max(np.abs(moved - want), axis=per_sample, keepdims=True))
+    gap = np.abs(got - want)
+    assert (gap <= 2 * allowed).all(), f"off by {gap.max()}, allowed {2 * float(np.max(allowed))}"
+
+
+def differs(got, want, by):
+    """got differs from want, in every sample, by at least a share `by` of its largest value: no rounding does that."""
+    axes = tuple(range(1, want.ndim))
+    return bool((np.max(np.abs(got - want), axis=axes) > by * np.max(np.abs(want), axis=axes)).all())
+
+
+def _weights(net):
+    return [w for node in net.nodes.values() if (w := getattr(node.layer, "w", None)) is not None]
+
+
+def _wobble(v, rng, size):
+    return v * (1 + size * rng.uniform(-1, 1, size=v.shape))
+
+
+def _moved(net, rng, size):
+    def moved(layer):
+        arrays = {f.name: v for f in fields(layer) if isinstance(v := getattr(layer, f.name), np.ndarray)}
+        return replace(layer, **{k: _wobble(v, rng, size) for k, v in arrays.items()})
+
+    return net.with_layers({name: moved(node.layer) for name, node in net.nodes.items()})
