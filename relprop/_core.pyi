@@ -29,3 +29,25 @@ def rule_denominators(rule: Any, z: Sequence[Any]) -> tuple[Any, ...]:
 
 def rule_split(rule: Any, R: Any, z: Sequence[Any], mean_squares: Sequence[Any] = ()) -> tuple[Any, ...]: ...
 def rule_kept(rule: Any, R: Any, z: Sequence[Any], mean_squares: Sequence[Any] = ()) -> tuple[Any, Any]: ...
+def activation_list() -> list[tuple[str, tuple[str, ...]]]:
+    """(name, fields) of every activation, in the order of `pyref.ACTIVATIONS`."""
+
+def activation_zero_at_zero(activation: Any) -> bool: ...
+def activation_value(activation: Any, z: Any) -> Any: ...
+def activation_derivative(activation: Any, z: Any) -> Any: ...
+def activation_ratio(activation: Any, z: Any, epsilon: float = 0) -> Any:
+    """f(z) / σ_ε(z), and the derivative at a pole: refusing it is the caller's business."""
+
+def activation_quotient(activation: Any, z: Any, z0: Any) -> Any: ...
+def activation_guided(activation: Any, z: Any, G: Any) -> Any:
+    """What Guided Backpropagation sends back."""
+
+def activation_rectified(activation: Any, z: Any, G: Any) -> Any:
+    """What Deconvnet sends back."""
+
+def product_relevance(R: Any, p: Any, q: Any, gate: str = "all") -> tuple[Any, Any, Any]:
+    """(R_p, R_q, what is dropped)."""
+
+def product_multiplier(p: Any, q: Any, p0: Any, q0: Any, product: str = "symmetric") -> tuple[Any, Any]: ...
+def pool_multiplier(y: Any, y0: Any, dx: Any, M: Any) -> tuple[Any, Any, Any]:
+    """(rise, fall, multiplier) of an input that changed by dx and holds both parts of y - y0."""

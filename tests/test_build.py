@@ -15,8 +15,11 @@ from relprop import _core
 ROOT = Path(__file__).parents[1]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
 
-# Every function of every rule, in both precisions, reachable from device code.
+# Every function of every rule and activation, in both precisions, reachable from device code.
 PROBE = """
+#include "math/pool.h"
+#include "math/recurrent.h"
+#include "relprop/activation.h"
 #include "relprop/rules.h"
 using namespace relprop::math;
 template <class T, template <class> class Rule>
@@ -31,13 +34,31 @@ HD void touch(T* v) {
       v[3] += s[0] + acting_epsilon(rule.epsilon, rule.stabilizer, rule.denominator(0, z)) + T(rule.has_input(p));
     }
 }
+template <class T, template <class> class Activation>
+HD void touch_activation(T* v) {
+  const Activation<T> f{};
+  v[0] += f.value(v[1]) + f.derivative(v[2]) + f.quotient(v[1], v[2]) + activation_ratio(f, v[1], v[3]);
+  v[0] += guided(f, v[1], v[2]) + rectified(f, v[1], v[2]) + T(f.zero_at_zero());
+}
+template <class T>
+HD void touch_products(T* v) {
+  product_relevance(v[0], v[1], v[2], Gate::prop, v[3], v[4], v[5]);
+  product_multiplier(v[0], v[1], v[2], v[3], Product::symmetric, v[4], v[5]);
+  v[0] = pool_multiplier(pool_rise(v[0], v[1]), pool_fall(v[0], v[1]), v[2], v[3]);
+}
 #ifdef __CUDACC__
 #define ENTRY __global__
 #else
 #define ENTRY
 #endif
 #define TOUCH(Rule) touch<float, Rule>(f); touch<double, Rule>(d);
-ENTRY void probe(float* f, double* d) { FOR_EACH_RULE(TOUCH) }
+#define TOUCH_ACTIVATION(A) touch_activation<float, A>(f); touch_activation<double, A>(d);
+ENTRY void probe(float* f, double* d) {
+  FOR_EACH_RULE(TOUCH)
+  FOR_EACH_ACTIVATION(TOUCH_ACTIVATION)
+  touch_products(f);
+  touch_products(d);
+}
 """
 
 
@@ -116,6 +137,6 @@ def test_the_headers_are_device_code(tmp_path):
     source.write_text(PROBE)
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    source.write_text(PROBE.replace("HD void touch", "void touch"))
+    source.write_text(PROBE.replace("HD void touch(", "void touch("))
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode != 0

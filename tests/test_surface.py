@@ -38,6 +38,13 @@ def test_the_rule_lists_are_equal():
         assert rule.name == name
 
 
+def test_the_activation_lists_are_equal():
+    compiled = dict(_core.activation_list())
+    assert list(compiled) == list(pyref.ACTIVATIONS)
+    for name, activation in pyref.ACTIVATIONS.items():
+        assert compiled[name] == tuple(f.name for f in fields(activation))
+
+
 def test_the_stub_of_the_extension_is_complete():
     tree = ast.parse((ROOT / "relprop" / "_core.pyi").read_text())
     stated = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
@@ -48,8 +55,8 @@ def test_the_stub_of_the_extension_is_complete():
 
 # ---- stems and names ----
 
-# What no textbook states: the host/device macro and the list itself.
-MACHINE_ONLY = {"hd", "all"}
+# What no textbook states: the host/device macro, the list itself, and exp and its kin.
+MACHINE_ONLY = {"hd", "all", "elementary"}
 
 
 def strays(csrc, reference):

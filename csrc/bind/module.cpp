@@ -3,6 +3,8 @@
 
 namespace py = pybind11;
 
+void bind_activation(py::module_& module);
+void bind_gates(py::module_& module);
 void bind_numerics(py::module_& module);
 void bind_rules(py::module_& module);
 
@@ -10,6 +12,8 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled part of relprop. Use pyref's names through relprop instead.";
   module.attr("__version__") = RELPROP_VERSION;
   module.attr("source_digest") = RELPROP_SOURCE_DIGEST;
+  bind_activation(module);
+  bind_gates(module);
   bind_numerics(module);
   bind_rules(module);
 }

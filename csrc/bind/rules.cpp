@@ -3,26 +3,12 @@
 
 #include <type_traits>
 
-#include "elementwise.h"
+#include "fields.h"
 
 using namespace relprop::bind;
 using namespace relprop::math;
 
 namespace {
-
-void read_field(const char*, py::handle value, bool& field) { field = py::cast<bool>(value); }
-
-template <class T, std::enable_if_t<std::is_floating_point_v<T>, int> = 0>
-void read_field(const char* name, py::handle value, T& field) {
-  if (!PyNumber_Check(value.ptr()) || py::isinstance<py::array>(value))
-    throw py::type_error(std::string(name) + " is a " + Py_TYPE(value.ptr())->tp_name + ", expected a number");
-  field = static_cast<T>(py::cast<double>(py::float_(py::reinterpret_borrow<py::object>(value))));
-}
-
-template <class E, std::enable_if_t<std::is_enum_v<E>, int> = 0>
-void read_field(const char* name, py::handle value, E& field) {
-  field = option<E>(name, py::cast<std::string>(value));
-}
 
 // Calls f(rule) with the struct of the same name, its fields read from the dataclass.
 template <class T, class F>
@@ -31,7 +17,7 @@ py::object with_rule(py::handle rule, F&& f) {
 #define RELPROP_WHERE_NAMED(Rule)                                                                             \
   if (name == Rule<T>::name) {                                                                                \
     Rule<T> compiled{};                                                                                       \
-    Rule<T>::fields(compiled, [&](const char* n, auto& field) { read_field(n, rule.attr(n), field); });       \
+    read_fields(rule, compiled);                                                                              \
     return f(compiled);                                                                                       \
   }
   FOR_EACH_RULE(RELPROP_WHERE_NAMED)
@@ -175,9 +161,7 @@ py::object parts(py::handle rule) {
 py::list list() {
   py::list all;
   const auto add = [&](auto rule) {
-    py::list fields;
-    decltype(rule)::fields(rule, [&](const char* name, auto&) { fields.append(name); });
-    all.append(py::make_tuple(rule.name, rule.max_parts, py::tuple(fields)));
+    all.append(py::make_tuple(rule.name, rule.max_parts, field_names<decltype(rule)>()));
   };
 #define RELPROP_ADD(Rule) add(Rule<double>{});
   FOR_EACH_RULE(RELPROP_ADD)

@@ -23,6 +23,18 @@ HD T neg(T v) {
   return v >= 0 ? T(0) : v;
 }
 
+// max(a, b) and min(a, b); NaN stays NaN. Two selects and no branch, so that loops become vector code.
+template <class T>
+HD T larger(T a, T b) {
+  const T m = a < b ? b : a;
+  return b != b ? b : m;
+}
+template <class T>
+HD T smaller(T a, T b) {
+  const T m = a > b ? b : a;
+  return b != b ? b : m;
+}
+
 // s(z) = +1 where z ≥ 0, else -1. Not copysign: s(-0) = +1.
 template <class T>
 HD T sign(T z) {
@@ -53,7 +65,8 @@ HD T stabilizer_excess(T z, T e, Stabilizer stabilizer) {
 // numerator / denominator, and 0 where the denominator is 0.
 template <class T>
 HD T safe_divide(T numerator, T denominator) {
-  return denominator == 0 ? T(0) : numerator / denominator;
+  const T quotient = numerator / denominator;
+  return denominator == 0 ? T(0) : quotient;
 }
 
 }  // namespace relprop::math
