@@ -122,7 +122,7 @@ def close(got, explain, net, x, disturbed=None, draws=4):
     longest = max((w.size // min(w.shape[:2]) for w in _weights(net)), default=1)
     size = (longest + 16) * unit(x.dtype)  # 16: activations and divisions, a few units each
     rng = np.random.default_rng(0)
-    allowed = 0
+    allowed = size * np.max(np.abs(want), axis=per_sample, keepdims=True)
     for _ in range(draws):
         backend = () if disturbed is None else (disturbed(rng, size),)
         moved = explain(_moved(net, rng, size), _wobble(x, rng, size), *backend)

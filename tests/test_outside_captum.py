@@ -116,6 +116,19 @@ def test_occlusion_of_features_and_patches():
         assert (ours.values[..., ~covered] == 0).all()
 
 
+def test_the_comparison_sees_what_is_not_rounding():
+    module, x = image_network(activation=nn.Tanh), images()
+
+    def explain(net, x):
+        return pyref.gradient(net, x, TARGET).values
+
+    right = of(attr.Saliency, module, x, abs=False)
+    close(right, explain, network(module), x)
+    for wrong in (right * (1 + 1e-9), right[:, ::-1], np.where(right == right[0].max(), 0, right)):
+        with pytest.raises(AssertionError, match="off by"):
+            close(wrong, explain, network(module), x)
+
+
 # ── integrated gradients ───────────────────────────────────────────────────────────────────────────────
 
 QUADRATURES = {
