@@ -111,9 +111,7 @@ def shares(rule, x, w, b):
             case pyref.Flat():
                 q[:, o] = [over(1, n)] * n
             case pyref.ZBox():
-                t = [
-                    (x[i] - rule.low) * max(w[i, o], 0) + (x[i] - rule.high) * min(w[i, o], 0) for i in range(n)
-                ]
+                t = [(x[i] - rule.low) * max(w[i, o], 0) + (x[i] - rule.high) * min(w[i, o], 0) for i in range(n)]
                 q[:, o] = [over(v, sum(t)) for v in t]
     return q
 
