@@ -9,6 +9,24 @@ from typing import Any
 __version__: str
 source_digest: str
 
+cpu: Any
+"""Kernels on the host under pyref's names, with pyref's arguments."""
+
+def threads() -> int:
+    """How many threads a call may use."""
+
+def set_threads(n: int) -> None: ...
+def counters() -> dict[str, int]:
+    """Since the last reset, over all threads: matrix products and their flops, blocks of workspace, their bytes,
+    and the most bytes that were held at one time."""
+
+def reset_counters() -> None: ...
+def instruction_set() -> str:
+    """The one whose code runs; the environment's RELPROP_ISA may lower it: baseline, x86-64-v3, x86-64-v4."""
+
+def blas() -> str:
+    """What makes the matrix products."""
+
 def numerics_pos(v: Any) -> Any: ...
 def numerics_neg(v: Any) -> Any: ...
 def numerics_sign(z: Any) -> Any: ...

@@ -25,14 +25,16 @@ BACKENDS = {
     backend.name: backend
     for backend in (  # slowest first: "auto" takes the last that is built
         Backend("pyref", "the textbook, in NumPy on the host", "pyref"),
-        Backend("cpu", "C++ kernels on the host", None),
+        Backend("cpu", "C++ kernels on the host", "relprop.cpu"),
         Backend("cuda", "CUDA kernels on an NVIDIA GPU", None),
     )
 }
 
 
-def resolve(name="auto"):
+def resolve(name="auto", exact=False):
     """(name, module) of a backend; "auto" is the fastest that this build has for arrays in host memory.
+
+    exact  whether the arrays are: then "auto" is pyref, which alone computes with Fractions
 
     Raises
         ValueError    no such backend
@@ -40,7 +42,7 @@ def resolve(name="auto"):
     """
     built = [backend for backend in BACKENDS.values() if backend.built]
     if name == "auto":
-        backend = built[-1]
+        backend = BACKENDS["pyref"] if exact else built[-1]
     elif name not in BACKENDS:
         raise ValueError(f"there is no backend {name!r}; {nearest(name, ['auto', *BACKENDS])}")
     else:

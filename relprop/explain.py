@@ -53,10 +53,11 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
         )
     if method not in pyref.METHODS:
         raise ValueError(f"there is no method {method!r}; {nearest(method, pyref.METHODS)}")
-    backend_name, module = resolve(backend)
+    resolve(backend)
     options = _checked(method, _with_preset(preset, method, options))
     guests = {name: enter(name, array) for name, array in _by_name(network, x).items()}
     arrays = {name: guest.array for name, guest in guests.items()}
+    backend_name, module = resolve(backend, exact=any(pyref.is_exact(array) for array in arrays.values()))
     given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
     began = perf_counter()
     label = f"{method} on {network.name}"

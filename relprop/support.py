@@ -5,6 +5,7 @@ python -m relprop.support README.md  writes them between the marks in a file
 """
 
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -110,9 +111,15 @@ def _row(name):
     row = {"layer": name, "file": pyref.LAYERS[name].__module__.rpartition(".")[2]}
     row |= {column: _tried(name, method, options) for column, (_, method, options) in COLUMNS.items()}
     asked = _functions(name)
-    return row | {
-        b.name: YES if b.built and all(hasattr(resolve(b.name)[1], f) for f in asked) else NO for b in BACKENDS.values()
-    }
+    return row | {b.name: _backend_mark(b, asked) for b in BACKENDS.values()}
+
+
+def _backend_mark(backend, asked):
+    """✓ where a backend has its own function for all that a layer asks of it, "reference" where one is pyref's."""
+    if not backend.built:
+        return NO
+    module = resolve(backend.name)[1]
+    return YES if module is pyref or asked <= set(module.KERNELS) else "reference"
 
 
 class _Listening:
@@ -127,9 +134,11 @@ class _Listening:
 
 
 def _functions(name):
-    """Names of the backend's functions that a layer's forward and gradient call."""
+    """Names of the backend's functions that a layer's forward, gradient and relevance call."""
     backend = _Listening()
-    _explained(name, "gradient", backend=backend)
+    for method in ("gradient", "lrp"):
+        with suppress(ValueError):  # no relevance goes through it
+            _explained(name, method, backend=backend)
     return backend.asked
 
 

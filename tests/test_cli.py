@@ -253,7 +253,7 @@ ERRORS = [
     (("explain", "MODEL", "X", "--target", "c"), 2, "--target c: expected a class"),
     (("explain", "MODEL", "X", "--option", "epsilon"), 2, "--option epsilon: expected name=value"),
     (("explain", "MODEL", "X", "--option", "epsilom=1"), 1, "lrp has no option 'epsilom'"),
-    (("explain", "MODEL", "X", "--backend", "cpu"), 1, "this build of relprop has no backend 'cpu'"),
+    (("explain", "MODEL", "X", "--backend", "cuda"), 1, "this build of relprop has no backend 'cuda'"),
     (("explain", "MODEL", "X", "--save", "a.txt"), 1, "a.txt ends in '.txt', expected .npy or .npz"),
     (("explain", "MODEL", "X", "--plot", "a.gif"), 1, "a.gif ends in '.gif', expected one of .png, .svg, .pdf"),
     (("explain", "MODEL"), 2, "INPUT"),

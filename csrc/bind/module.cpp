@@ -7,6 +7,9 @@ void bind_activation(py::module_& module);
 void bind_gates(py::module_& module);
 void bind_numerics(py::module_& module);
 void bind_rules(py::module_& module);
+void bind_machine(py::module_& module);
+
+void bind_dense(py::module_& cpu);
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled part of relprop. Use pyref's names through relprop instead.";
@@ -16,4 +19,8 @@ PYBIND11_MODULE(_core, module) {
   bind_gates(module);
   bind_numerics(module);
   bind_rules(module);
+  bind_machine(module);
+
+  auto cpu = module.def_submodule("cpu", "Kernels on the host, under pyref's names.");
+  bind_dense(cpu);
 }

@@ -1,29 +1,10 @@
-// pyref's rule dataclasses, read field by field, and their scalar functions over arrays.
-#include "relprop/rules.h"
-
-#include <type_traits>
-
-#include "fields.h"
+// The rules' scalar functions over arrays.
+#include "rule.h"
 
 using namespace relprop::bind;
 using namespace relprop::math;
 
 namespace {
-
-// Calls f(rule) with the struct of the same name, its fields read from the dataclass.
-template <class T, class F>
-py::object with_rule(py::handle rule, F&& f) {
-  const auto name = py::cast<std::string>(rule.attr("name"));
-#define RELPROP_WHERE_NAMED(Rule)                                                                             \
-  if (name == Rule<T>::name) {                                                                                \
-    Rule<T> compiled{};                                                                                       \
-    read_fields(rule, compiled);                                                                              \
-    return f(compiled);                                                                                       \
-  }
-  FOR_EACH_RULE(RELPROP_WHERE_NAMED)
-#undef RELPROP_WHERE_NAMED
-  throw py::value_error("rule '" + name + "' is not compiled");
-}
 
 template <class Rule>
 constexpr bool has_parts = Rule::max_parts > 0;

@@ -7,7 +7,7 @@
 namespace relprop::math {
 
 template <class T>
-struct AlphaBeta {
+struct AlphaBeta : Parts<AlphaBeta<T>, T> {
   static constexpr const char* name = "alpha_beta";
   static constexpr int max_parts = 4;
   static constexpr int denominators = 2;
@@ -32,13 +32,10 @@ struct AlphaBeta {
   // x⁺w⁺, x⁻w⁻ make z⁺;  x⁺w⁻, x⁻w⁺ make z⁻.
   HD int parts() const { return 4; }
   HD int plain_part() const { return -1; }
-  HD bool has_input(int) const { return true; }
-
-  HD T input_part(int p, T x) const { return p == 0 || p == 2 ? pos(x) : neg(x); }
-  HD T weight_part(int p, T w) const { return p == 0 || p == 3 ? pos(w) : neg(w); }
-  HD T bias_part(int p, T b) const {
-    if (bias == Bias::ignore || p == 1 || p == 3) return T(0);
-    return p == 0 ? pos(b) : neg(b);
+  HD Part part(int p) const {
+    const bool with_bias = bias == Bias::neuron && (p == 0 || p == 2);
+    return {p == 0 || p == 2 ? Factor::pos : Factor::neg, p == 0 || p == 3 ? Factor::pos : Factor::neg,
+            !with_bias ? Factor::none : p == 0 ? Factor::pos : Factor::neg};
   }
 
   // z⁺ and -z⁻, both ≥ 0.

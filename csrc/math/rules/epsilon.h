@@ -7,7 +7,7 @@
 namespace relprop::math {
 
 template <class T>
-struct Epsilon {
+struct Epsilon : Parts<Epsilon<T>, T> {
   static constexpr const char* name = "epsilon";
   static constexpr int max_parts = 4;
   static constexpr int denominators = 1;
@@ -29,11 +29,12 @@ struct Epsilon {
   // inputs), the count of connected inputs, and for proportional the absolute sum.
   HD int parts() const { return bias == Bias::uniform ? 3 : bias == Bias::proportional ? 4 : 1; }
   HD int plain_part() const { return bias == Bias::ignore ? -1 : 0; }
-  HD bool has_input(int p) const { return p != 1; }
-
-  HD T input_part(int p, T x) const { return p == 0 ? x : p == 1 ? T(0) : p == 2 ? T(1) : std::fabs(x); }
-  HD T weight_part(int p, T w) const { return p == 0 ? w : p == 1 ? T(0) : p == 2 ? T(1) : std::fabs(w); }
-  HD T bias_part(int p, T b) const { return bias == Bias::ignore || p > 1 ? T(0) : b; }
+  HD Part part(int p) const {
+    const Factor of_bias = bias == Bias::ignore ? Factor::none : Factor::plain;
+    if (p == 0) return {Factor::plain, Factor::plain, of_bias};
+    if (p == 1) return {Factor::none, Factor::none, of_bias};
+    return p == 2 ? Part{Factor::one, Factor::one, Factor::none} : Part{Factor::abs, Factor::abs, Factor::none};
+  }
 
   HD T denominator(int, const T* z) const { return z[0]; }
 

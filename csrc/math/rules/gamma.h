@@ -11,7 +11,7 @@ enum class GammaForm { generalised, weight };
 constexpr std::array<const char*, 2> words(GammaForm) { return {"generalised", "weight"}; }
 
 template <class T>
-struct Gamma {
+struct Gamma : Parts<Gamma<T>, T> {
   static constexpr const char* name = "gamma";
   static constexpr int max_parts = 5;
   static constexpr int denominators = 1;
@@ -35,13 +35,10 @@ struct Gamma {
   HD bool by_weight() const { return form == GammaForm::weight; }
   HD int parts() const { return by_weight() ? 2 : 5; }
   HD int plain_part() const { return bias == Bias::ignore ? -1 : 0; }
-  HD bool has_input(int) const { return true; }
-
-  HD T input_part(int p, T x) const { return by_weight() || p == 0 ? x : p == 1 || p == 3 ? pos(x) : neg(x); }
-  HD T weight_part(int p, T w) const { return p == 0 ? w : by_weight() || p == 1 || p == 4 ? pos(w) : neg(w); }
-  HD T bias_part(int p, T b) const {
-    if (bias == Bias::ignore) return T(0);
-    return p == 0 ? b : p == 1 ? pos(b) : p == 3 ? neg(b) : T(0);
+  HD Part part(int p) const {
+    const Factor weight = p == 0 ? Factor::plain : by_weight() || p == 1 || p == 4 ? Factor::pos : Factor::neg;
+    const Factor input = by_weight() || p == 0 ? Factor::plain : p == 1 || p == 3 ? Factor::pos : Factor::neg;
+    return {input, weight, bias == Bias::ignore || p == 2 || p == 4 ? Factor::none : weight};
   }
 
   HD T denominator(int, const T* z) const {

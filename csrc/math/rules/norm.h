@@ -10,7 +10,7 @@ enum class NormMode { signed_, abs };
 constexpr std::array<const char*, 2> words(NormMode) { return {"signed", "abs"}; }
 
 template <class T>
-struct Norm {
+struct Norm : Parts<Norm<T>, T> {
   static constexpr const char* name = "norm";
   static constexpr int max_parts = 1;
   static constexpr int denominators = 1;
@@ -28,11 +28,10 @@ struct Norm {
 
   HD int parts() const { return 1; }
   HD int plain_part() const { return mode == NormMode::signed_ ? 0 : -1; }
-  HD bool has_input(int) const { return true; }
-
-  HD T input_part(int, T x) const { return mode == NormMode::abs ? std::fabs(x) : x; }
-  HD T weight_part(int, T w) const { return mode == NormMode::abs ? std::fabs(w) : w; }
-  HD T bias_part(int, T b) const { return mode == NormMode::abs ? std::fabs(b) : b; }
+  HD Part part(int) const {
+    const Factor size = mode == NormMode::abs ? Factor::abs : Factor::plain;
+    return {size, size, size};
+  }
 
   HD T denominator(int, const T* z) const { return z[0]; }
   HD void split(T R, const T* z, const T* e, T* s) const { s[0] = share(R, z[0], e[0], stabilizer); }

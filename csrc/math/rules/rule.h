@@ -8,10 +8,14 @@
 //
 //   name, fields()         the words of pyref's dataclass, in its order
 //   max_parts, parts()     most parts over all options; parts under these options
+//   part(p)                what part p makes of an input, a weight and a bias
 //   denominators           how many numbers it divides by; denominator(k, z) is the k-th
 //   plain_part()           the part whose z is the pre-activation itself, or -1
-//   has_input(p)           false for a part without inputs: its input and weight are 0
 //   split, kept            e[k] is the ε that acts on denominator k (numerics.h: acting_epsilon)
+//
+// A lowering has the same members, and is what schedules run. It may have other parts than its rule: some
+// that are summed but carry nothing back, some that carry back but are not summed. lower() hands the
+// cheapest lowering for what is known to a function; by default that is the rule itself.
 #pragma once
 
 #include "../numerics.h"
@@ -20,6 +24,52 @@ namespace relprop::math {
 
 enum class Bias { neuron, ignore, uniform, proportional };
 constexpr std::array<const char*, 4> words(Bias) { return {"neuron", "ignore", "uniform", "proportional"}; }
+
+// What a part makes of a value: v⁺ (pos), v⁻ (neg), |v|, v², v + γ v⁺ (raised), 1, 0 (none); of an input
+// also its distance from the bounds of a box (rules/z_box.h).
+enum class Factor { none, one, plain, pos, neg, abs, square, raised, above_low, below_high };
+
+struct Part {
+  Factor input, weight, bias;
+  bool is_summed = true;   // z_p is needed
+  bool is_carried = true;  // s_p goes back through it
+};
+
+// What a schedule knows of its data when it asks for a lowering.
+struct Known {
+  bool nonnegative;  // every input is ≥ 0
+};
+
+template <class T>
+HD T apply(Factor factor, T v, T gamma = T(0)) {
+  switch (factor) {
+    case Factor::one: return T(1);
+    case Factor::plain: return v;
+    case Factor::pos: return pos(v);
+    case Factor::neg: return neg(v);
+    case Factor::abs: return std::fabs(v);
+    case Factor::square: return v * v;
+    case Factor::raised: return v + gamma * pos(v);
+    default: return T(0);
+  }
+}
+
+// The functions that follow from part(p).
+template <class Rule, class T>
+struct Parts {
+  HD bool has_input(int p) const { return part(p).input != Factor::none; }
+  HD T input_part(int p, T x) const { return apply(part(p).input, x); }
+  HD T weight_part(int p, T w) const { return apply(part(p).weight, w); }
+  HD T bias_part(int p, T b) const { return apply(part(p).bias, b); }
+
+  template <class Schedule>
+  void lower(const Known&, Schedule&& run) const {
+    run(static_cast<const Rule&>(*this));
+  }
+
+ private:
+  HD Part part(int p) const { return static_cast<const Rule*>(this)->part(p); }
+};
 
 // R / σ_ε(z), and 0 where that is 0 / 0.
 template <class T>

@@ -7,7 +7,7 @@
 namespace relprop::math {
 
 template <class T>
-struct WSquare {
+struct WSquare : Parts<WSquare<T>, T> {
   static constexpr const char* name = "w_square";
   static constexpr int max_parts = 1;
   static constexpr int denominators = 1;
@@ -23,11 +23,7 @@ struct WSquare {
 
   HD int parts() const { return 1; }
   HD int plain_part() const { return -1; }
-  HD bool has_input(int) const { return true; }
-
-  HD T input_part(int, T) const { return T(1); }
-  HD T weight_part(int, T w) const { return w * w; }
-  HD T bias_part(int, T) const { return T(0); }
+  HD Part part(int) const { return {Factor::one, Factor::square, Factor::none}; }
 
   HD T denominator(int, const T* z) const { return z[0]; }
   HD void split(T R, const T* z, const T* e, T* s) const { s[0] = share(R, z[0], e[0], stabilizer); }

@@ -12,7 +12,7 @@ constexpr std::array<const char*, 2> words(OutOfRange) { return {"raise", "clip"
 // low and high are the bounds of the element at hand; a schedule with bounds per element sets them.
 // Refusing what lies outside is the door's business: a scalar function cannot raise on a device.
 template <class T>
-struct ZBox {
+struct ZBox : Parts<ZBox<T>, T> {
   static constexpr const char* name = "z_box";
   static constexpr int max_parts = 2;
   static constexpr int denominators = 1;
@@ -35,14 +35,14 @@ struct ZBox {
   // (x - low) w⁺ and (x - high) w⁻
   HD int parts() const { return 2; }
   HD int plain_part() const { return -1; }
-  HD bool has_input(int) const { return true; }
+  HD Part part(int p) const {
+    return {p == 0 ? Factor::above_low : Factor::below_high, p == 0 ? Factor::pos : Factor::neg, Factor::none};
+  }
 
   HD T input_part(int p, T x) const {
     const T inside = out_of_range == OutOfRange::raise ? x : x < low ? low : x > high ? high : x;
     return inside - (p == 0 ? low : high);
   }
-  HD T weight_part(int p, T w) const { return p == 0 ? pos(w) : neg(w); }
-  HD T bias_part(int, T) const { return T(0); }
 
   HD T denominator(int, const T* z) const { return z[0] + z[1]; }
   HD void split(T R, const T* z, const T* e, T* s) const { s[0] = s[1] = share(R, denominator(0, z), e[0], stabilizer); }

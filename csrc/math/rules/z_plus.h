@@ -7,7 +7,7 @@
 namespace relprop::math {
 
 template <class T>
-struct ZPlus {
+struct ZPlus : Parts<ZPlus<T>, T> {
   static constexpr const char* name = "z_plus";
   static constexpr int max_parts = 2;
   static constexpr int denominators = 1;
@@ -26,11 +26,10 @@ struct ZPlus {
   // x⁺w⁺ and x⁻w⁻
   HD int parts() const { return 2; }
   HD int plain_part() const { return -1; }
-  HD bool has_input(int) const { return true; }
-
-  HD T input_part(int p, T x) const { return p == 0 ? pos(x) : neg(x); }
-  HD T weight_part(int p, T w) const { return p == 0 ? pos(w) : neg(w); }
-  HD T bias_part(int p, T b) const { return p == 0 && bias == Bias::neuron ? pos(b) : T(0); }
+  HD Part part(int p) const {
+    const Factor sign = p == 0 ? Factor::pos : Factor::neg;
+    return {sign, sign, p == 0 && bias == Bias::neuron ? Factor::pos : Factor::none};
+  }
 
   HD T denominator(int, const T* z) const { return z[0] + z[1]; }
   HD void split(T R, const T* z, const T* e, T* s) const { s[0] = s[1] = share(R, denominator(0, z), e[0], stabilizer); }

@@ -1,0 +1,149 @@
+// The door of the kernels: each argument is checked on one line, in pyref's words, and becomes a pointer.
+#pragma once
+
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "machine/memory.h"
+#include "rule.h"
+
+namespace relprop::bind {
+
+// A length that an argument must have; `any` fits all.
+constexpr Index any = -1;
+
+// Raises pyref.check.check_shape's ValueError unless x has the expected shape.
+inline void check_shape(const char* name, const py::array& x, const std::vector<Index>& expected) {
+  bool fits = static_cast<std::size_t>(x.ndim()) == expected.size();
+  for (std::size_t d = 0; fits && d < expected.size(); ++d)
+    fits = expected[d] == any || expected[d] == static_cast<Index>(x.shape(static_cast<int>(d)));
+  if (fits) return;
+  py::tuple wanted(expected.size());
+  for (std::size_t d = 0; d < expected.size(); ++d)
+    wanted[d] = expected[d] == any ? py::object(py::none()) : py::object(py::int_(expected[d]));
+  py::module_::import("pyref.check").attr("check_shape")(name, x, wanted);
+}
+
+// The argument as a NumPy array of float32 or float64; pyref.check.check_float's TypeError for any other.
+inline py::array floats(const char* name, const py::object& x) {
+  if (py::isinstance<py::array_t<float>>(x) || py::isinstance<py::array_t<double>>(x)) return py::cast<py::array>(x);
+  py::module_::import("pyref.check").attr("check_float")(name, x);
+  const auto dtype = py::str(x.attr("dtype")).cast<std::string>();
+  throw py::type_error(std::string(name) + " has dtype " + dtype + ", expected float32 or float64; use " + name +
+                       ".astype('float64')");
+}
+
+// The same, or null for None.
+inline std::optional<py::array> floats_or_none(const char* name, const py::object& x) {
+  if (x.is_none()) return std::nullopt;
+  return floats(name, x);
+}
+
+// Calls f(T{}) with the widest type among the arrays, as NumPy promotes.
+template <class F>
+py::object with_widest(const std::vector<py::array>& arrays, F&& f) {
+  for (const auto& a : arrays)
+    if (py::isinstance<py::array_t<double>>(a)) return f(double{});
+  return f(float{});
+}
+
+// The argument's numbers in C order without gaps: its own where they are so already, else a copy.
+template <class T>
+using Packed = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+template <class T>
+std::optional<Packed<T>> packed(const std::optional<py::array>& x) {
+  if (!x) return std::nullopt;
+  return Packed<T>(*x);
+}
+
+template <class T>
+const T* pointer(const std::optional<Packed<T>>& x) {
+  return x ? x->data() : nullptr;
+}
+
+template <class T>
+Packed<T> empty(const std::vector<Index>& shape) {
+  return Packed<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
+
+inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
+
+// The shape of x with another last axis.
+inline std::vector<Index> with_last(const py::array& x, Index last) {
+  auto shape = shape_of(x);
+  shape.back() = last;
+  return shape;
+}
+
+// A rule for a layer whose input is x, with the bounds of a box as arrays.
+template <class T>
+struct RuleFor {
+  AnyRule<T> rule;
+  Bounds<T> bounds;
+  std::vector<Packed<T>> kept_alive;
+};
+
+template <class T>
+RuleFor<T> rule_for(const py::object& rule, const Packed<T>& x) {
+  const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
+  RuleFor<T> made{with_rule<T>(rule, [](const auto& compiled) -> AnyRule<T> { return compiled; }, is_bound), {}, {}};
+  if (const auto* box = std::get_if<math::ZBox<T>>(&made.rule)) {
+    const py::tuple sample = py::cast<py::tuple>(x.attr("shape")[py::slice(1, x.ndim(), 1)]);
+    const auto numpy = py::module_::import("numpy");
+    for (const char* field : {"low", "high"})
+      made.kept_alive.push_back(Packed<T>(numpy.attr("broadcast_to")(rule.attr(field), sample)));
+    made.bounds = {made.kept_alive[0].data(), made.kept_alive[1].data()};
+    if (box->out_of_range == math::OutOfRange::raise) {
+      const Index samples = x.shape(0), size = made.kept_alive[0].size();
+      bool inside = true;
+      for (Index n = 0; n < samples; ++n)
+        for (Index i = 0; i < size; ++i) {
+          const T v = x.data()[n * size + i];
+          inside &= !(v < made.bounds.low[i] || v > made.bounds.high[i]);
+        }
+      if (!inside) rule.attr("input_part")(0, x);  // raises
+    }
+  }
+  return made;
+}
+
+// Pass: R itself where it has the shape of the one input x.
+inline py::object pass(const py::array& x, const py::array& R) {
+  if (shape_of(x) != shape_of(R))
+    throw py::value_error("rule Pass needs one input of the output's shape; give this node another rule");
+  return R;
+}
+
+// What a relevance kernel writes for pyref's Account, handed over by `write`.
+template <class T>
+class AccountFor {
+ public:
+  AccountFor(const py::object& account, const py::array& R, bool has_bias)
+      : account_(account),
+        is_wanted_(!account.is_none()),
+        bias_(empty<T>(is_wanted_ && has_bias ? shape_of(R) : std::vector<Index>{0})),
+        stabilizer_(empty<T>({is_wanted_ ? static_cast<Index>(R.shape(0)) : 0})),
+        dropped_(empty<T>({is_wanted_ ? static_cast<Index>(R.shape(0)) : 0})),
+        has_bias_(has_bias) {
+    raw_ = {has_bias ? bias_.mutable_data() : nullptr, stabilizer_.mutable_data(), dropped_.mutable_data()};
+  }
+  const Account<T>* pointer() const { return is_wanted_ ? &raw_ : nullptr; }
+
+  void write() const {
+    if (!is_wanted_) return;
+    account_.attr("add_kept")(stabilizer_, dropped_);
+    if (has_bias_) account_.attr("add_bias")(bias_);
+  }
+
+ private:
+  py::object account_;
+  bool is_wanted_;
+  Packed<T> bias_, stabilizer_, dropped_;
+  bool has_bias_;
+  Account<T> raw_{};
+};
+
+}  // namespace relprop::bind

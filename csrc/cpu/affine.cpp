@@ -1,0 +1,267 @@
+#include "affine.h"
+
+namespace relprop::cpu {
+namespace {
+
+using math::Part;
+
+// The sum of one part: `data` over the outputs, null where it is 0; without a sample's or a run's own
+// numbers the strides are 0.
+template <class T>
+struct Sum {
+  const T* data = nullptr;
+  Index per_sample = 0, per_segment = 0;
+  Factor bias = Factor::none;  // still to be added
+};
+
+// Shares and what is kept, for the outputs of some samples.
+template <class T, class Rule>
+class Splitter {
+  static constexpr int max_parts = Rule::max_parts, denominators = Rule::denominators;
+  static constexpr Index block = 256, chunk = 1 << 14;
+
+ public:
+  Splitter(const Rule& rule, const AffineSize& size, const T* b, const T* R) : rule_(rule), size_(size), b_(b), R_(R) {}
+
+  Sum<T> z[max_parts];
+  T* s[max_parts] = {};           // null where a part carries nothing
+  Factor bias_of[max_parts] = {};  // of carried parts
+
+  void run(Index samples, const Account<T>* account) const {
+    const Index size = size_.outputs(), chunks = (size + chunk - 1) / chunk;
+    const bool rms = rule_.stabilizer == math::Stabilizer::rms;
+    Buffer<T> squares(rms ? samples * chunks * denominators : 0), mean_squares(rms ? samples * denominators : 0);
+    Buffer<double> kept(account ? samples * chunks * 2 : 0);
+    const auto for_each_chunk = [&](auto&& f) {
+      machine::parallel(samples * chunks, std::max<Index>(1, chunk / std::max<Index>(size, 1)), [&](Index begin, Index end) {
+        for (Index c = begin; c < end; ++c) f(c, c / chunks, c % chunks * chunk, std::min(size, (c % chunks + 1) * chunk));
+      });
+    };
+    if (rms) {
+      for_each_chunk([&](Index c, Index sample, Index first, Index last) {
+        add_squares(sample, first, last, squares.data() + c * denominators);
+      });
+      for (Index n = 0; n < samples; ++n)
+        for (int k = 0; k < denominators; ++k) {
+          T sum(0);
+          for (Index c = 0; c < chunks; ++c) sum += squares.data()[(n * chunks + c) * denominators + k];
+          mean_squares.data()[n * denominators + k] = sum / static_cast<T>(std::max<Index>(size, 1));
+        }
+    }
+    for_each_chunk([&](Index c, Index sample, Index first, Index last) {
+      T e[denominators];
+      for (int k = 0; k < denominators; ++k)
+        e[k] = math::acting_epsilon(rule_.epsilon, rule_.stabilizer, rms ? mean_squares.data()[sample * denominators + k] : T(0));
+      split(sample, first, last, e, account, account ? kept.data() + c * 2 : nullptr);
+    });
+    if (!account) return;
+    for (Index n = 0; n < samples; ++n) {
+      double stabilizer = 0, dropped = 0;
+      for (Index c = n * chunks; c < (n + 1) * chunks; ++c) {
+        stabilizer += kept.data()[c * 2];
+        dropped += kept.data()[c * 2 + 1];
+      }
+      account->stabilizer[n] = static_cast<T>(stabilizer);
+      account->dropped[n] = static_cast<T>(dropped);
+    }
+  }
+
+ private:
+  struct Block {
+    T z[max_parts][block], b[block];
+  };
+
+  // f(offset in the sample, count, z of each part) for runs of at most `block` outputs, in order.
+  template <class F>
+  void for_each_block(Index sample, Index first, Index last, F&& f) const {
+    Block here{};
+    const int parts = rule_.parts();
+    for (Index at = first, count; at < last; at += count) {
+      const Index segment = at / size_.length, j = at % size_.length;
+      count = std::min({block, size_.length - j, last - at});
+      if (b_ && size_.bias_along) std::copy_n(b_ + j, count, here.b);
+      if (b_ && !size_.bias_along) std::fill_n(here.b, count, b_[segment]);
+      for (int p = 0; p < parts; ++p) {
+        T* out = here.z[p];
+        if (z[p].data)
+          std::copy_n(z[p].data + sample * z[p].per_sample + segment * z[p].per_segment + j, count, out);
+        else
+          std::fill_n(out, count, T(0));
+        if (b_ && z[p].bias != Factor::none)
+          with_factor(z[p].bias, [&](auto constant) {
+            for (Index i = 0; i < count; ++i) out[i] += math::apply(decltype(constant)::value, here.b[i], gamma(rule_));
+          });
+      }
+      f(at, count, here);
+    }
+  }
+
+  void add_squares(Index sample, Index first, Index last, T* sums) const {
+    std::fill_n(sums, denominators, T(0));
+    for_each_block(sample, first, last, [&](Index, Index count, const Block& here) {
+      for (int k = 0; k < denominators; ++k) {
+        T sum(0);
+        for (Index i = 0; i < count; ++i) {
+          T z_i[max_parts];
+          for (int p = 0; p < max_parts; ++p) z_i[p] = here.z[p][i];
+          const T d = rule_.denominator(k, z_i);
+          sum += d * d;
+        }
+        sums[k] += sum;
+      }
+    });
+  }
+
+  void split(Index sample, Index first, Index last, const T* e, const Account<T>* account, double* kept) const {
+    const Rule rule = rule_;  // its own copy: what is written cannot be its fields
+    const int parts = rule.parts();
+    double by_stabilizer = 0, dropped = 0;
+    for_each_block(sample, first, last, [&](Index at, Index count, const Block& here) {
+      const Index offset = sample * size_.outputs() + at;
+      T shares[max_parts][block];
+      for (Index i = 0; i < count; ++i) {
+        T z_i[max_parts], s_i[max_parts] = {};
+        for (int p = 0; p < max_parts; ++p) z_i[p] = here.z[p][i];
+        rule.split(R_[offset + i], z_i, e, s_i);
+        for (int p = 0; p < max_parts; ++p) shares[p][i] = s_i[p];
+      }
+      for (int p = 0; p < parts; ++p)
+        if (s[p]) std::copy_n(shares[p], count, s[p] + offset);
+      if (!account) return;
+      for (Index i = 0; i < count; ++i) {
+        T z_i[max_parts], stabilizer_i, dropped_i;
+        for (int p = 0; p < max_parts; ++p) z_i[p] = here.z[p][i];
+        rule.kept(R_[offset + i], z_i, e, stabilizer_i, dropped_i);
+        by_stabilizer += static_cast<double>(stabilizer_i);
+        dropped += static_cast<double>(dropped_i);
+      }
+      if (!b_) return;
+      T* bias = account->bias + offset;
+      std::fill_n(bias, count, T(0));
+      for (int p = 0; p < parts; ++p)
+        if (bias_of[p] != Factor::none)
+          with_factor(bias_of[p], [&](auto constant) {
+            for (Index i = 0; i < count; ++i)
+              bias[i] += math::apply(decltype(constant)::value, here.b[i], gamma(rule)) * shares[p][i];
+          });
+    });
+    if (kept) {
+      kept[0] = by_stabilizer;
+      kept[1] = dropped;
+    }
+  }
+
+  template <class R>
+  static auto gamma(const R& rule) -> decltype(rule.gamma) {
+    return rule.gamma;
+  }
+  template <class... Any>
+  static T gamma(const Any&...) {
+    return T(0);
+  }
+
+  const Rule& rule_;
+  const AffineSize size_;
+  const T* b_;
+  const T* R_;
+};
+
+// What is left of a part where every input is ≥ 0.
+Part where_nonnegative(Part part) {
+  if (part.input == Factor::pos || part.input == Factor::abs) part.input = Factor::plain;
+  if (part.input == Factor::neg) part.input = Factor::none;
+  return part;
+}
+
+template <class Rule>
+bool looks_at_signs(const Rule& rule) {
+  for (int p = 0; p < rule.parts(); ++p) {
+    const Factor input = rule.part(p).input;
+    if (input == Factor::pos || input == Factor::neg || input == Factor::abs) return true;
+  }
+  return false;
+}
+
+// The relevance of some samples by a lowering; R, z and account begin with theirs.
+template <class Isa, class T, class Rule>
+void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const Rule& rule, const Constants<T>& constants,
+         bool is_nonnegative, const T* z, const Account<T>* account) {
+  constexpr int max_parts = Rule::max_parts;
+  const AffineSize& size = map.size;
+  const Index all = at.count * size.outputs();
+  Splitter<T, Rule> splitter(rule, size, b, R);
+  Buffer<T> sums[max_parts], shares[max_parts];
+  Carry<T> carried[max_parts];
+  int count = 0;
+  for (int p = 0; p < rule.parts(); ++p) {
+    const Part part = is_nonnegative ? where_nonnegative(rule.part(p)) : rule.part(p);
+    bool has_room = false;
+    if (part.is_summed) {
+      const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!b || part.bias == Factor::plain);
+      if (is_known) {
+        splitter.z[p] = {z, size.outputs(), size.length, Factor::none};
+      } else if (part.input == Factor::none) {
+        splitter.z[p] = {nullptr, 0, 0, part.bias};
+      } else if (part.input == Factor::one) {
+        sums[p] = Buffer<T>(size.period());
+        map.sum_ones(part.weight, constants, sums[p].data());
+        splitter.z[p] = {sums[p].data(), 0, size.bias_along ? 0 : size.length, part.bias};
+      } else {
+        sums[p] = Buffer<T>(all);
+        map.sum(at, part.input, part.weight, constants, sums[p].data());
+        splitter.z[p] = {sums[p].data(), size.outputs(), size.length, part.bias};
+        has_room = true;  // for the shares: each takes its sum's place
+      }
+    }
+    if (!part.is_carried) continue;
+    splitter.bias_of[p] = part.bias;
+    if (part.input == Factor::none) continue;
+    if (!has_room) shares[p] = Buffer<T>(all);
+    splitter.s[p] = has_room ? sums[p].data() : shares[p].data();
+    carried[count++] = {part.input, part.weight, splitter.s[p]};
+  }
+  splitter.run(at.count, account);
+  map.carry(at, carried, count, constants);
+}
+
+template <class Isa, class T, class Rule>
+void relevance(const AffineMap<Isa, T>& map, const T* b, const T* R, const Rule& rule, const Bounds<T>& bounds, const T* z,
+               const Account<T>* account) {
+  if constexpr (Rule::max_parts == 0) {
+    map.pass(R);
+  } else {
+    Constants<T> constants{T(0), bounds, math::OutOfRange::raise};
+    if constexpr (std::is_same_v<Rule, math::Gamma<T>>) constants.gamma = rule.gamma;
+    if constexpr (std::is_same_v<Rule, math::ZBox<T>>) constants.out_of_range = rule.out_of_range;
+    const Index step = map.samples_at_once(), outputs = map.size.outputs();
+    for (Index first = 0; first < map.size.samples; first += step) {
+      const Samples at{first, std::min(step, map.size.samples - first)};
+      const bool is_nonnegative = looks_at_signs(rule) && map.is_nonnegative(at);
+      Account<T> here;
+      if (account)
+        here = {account->bias ? account->bias + first * outputs : nullptr, account->stabilizer + first, account->dropped + first};
+      rule.lower(math::Known{is_nonnegative}, [&](const auto& lowering) {
+        run(map, at, b, R + first * outputs, lowering, constants, is_nonnegative, z ? z + first * outputs : nullptr,
+            account ? &here : nullptr);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+template <class Isa, class T>
+void affine_relevance(const AffineMap<Isa, T>& map, const T* b, const T* R, const AnyRule<T>& rule, const Bounds<T>& bounds,
+                      const T* z, const Account<T>* account) {
+#define RELPROP_WHERE(Rule) \
+  if (const auto* one = std::get_if<math::Rule<T>>(&rule)) return relevance(map, b, R, *one, bounds, z, account);
+  FOR_EACH_RULE(RELPROP_WHERE)
+#undef RELPROP_WHERE
+}
+
+template void affine_relevance(const AffineMap<machine::RELPROP_ISA, float>&, const float*, const float*, const AnyRule<float>&,
+                               const Bounds<float>&, const float*, const Account<float>*);
+template void affine_relevance(const AffineMap<machine::RELPROP_ISA, double>&, const double*, const double*, const AnyRule<double>&,
+                               const Bounds<double>&, const double*, const Account<double>*);
+
+}  // namespace relprop::cpu

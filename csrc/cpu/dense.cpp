@@ -1,0 +1,214 @@
+#include "relprop/dense.h"
+
+#include "affine.h"
+
+namespace relprop::cpu {
+namespace {
+
+using machine::Matrix;
+
+// A panel of formed weights that stays in the caches while it is multiplied.
+constexpr Index panel_bytes = 1 << 21, panel_least = 64;
+// Elements of input and output that one batch of samples may have.
+constexpr Index batch_elements = 1 << 20, batch_least = 256;
+
+template <class Isa, class T>
+class DenseMap final : public AffineMap<Isa, T> {
+ public:
+  DenseMap(const DenseSize& size, const T* x, const DenseWeights<T>& w, T* r)
+      : AffineMap<Isa, T>({size.samples, size.positions * size.inputs, size.positions, size.outputs, true}),
+        size_(size), x_(x), w_(w), r_(r) {}
+
+  Index samples_at_once() const override {
+    const Index rows = std::max(batch_least, batch_elements / std::max<Index>(1, size_.inputs + size_.outputs));
+    return std::max<Index>(1, rows / std::max<Index>(1, size_.positions));
+  }
+
+  bool is_nonnegative(Samples at) const override {
+    return nonnegative(x_ + at.first * this->size.inputs, at.count * this->size.inputs);
+  }
+
+  void pass(const T* R) const override { std::copy_n(R, size_.rows() * size_.outputs, r_); }
+
+  void sum(Samples at, Factor input, Factor weight, const Constants<T>& constants, T* z) const override {
+    const Index rows = at.count * size_.positions;
+    const T* x_at = x_ + at.first * this->size.inputs;
+    const bool forms_x = input != Factor::plain, forms_w = weight != Factor::plain;
+    const Index width = forms_x || forms_w ? panel_width() : size_.inputs;
+    Buffer<T> x_panel(forms_x ? rows * width : 0), w_panel(forms_w ? width * size_.outputs : 0);
+    if (size_.inputs == 0) std::fill_n(z, rows * size_.outputs, T(0));
+    for (Index first = 0; first < size_.inputs; first += width) {
+      const Index count = std::min(width, size_.inputs - first);
+      Matrix<T> x{x_at + first, rows, count, size_.inputs};
+      if (forms_x) {
+        form_inputs(input, constants, x_at, rows, first, count, x_panel.data());
+        x = {x_panel.data(), rows, count, count};
+      }
+      product(x, weights(weight, constants, first, count, w_panel.data()), z, size_.outputs, first > 0);
+    }
+  }
+
+  void sum_ones(Factor weight, const Constants<T>& constants, T* z) const override {
+    std::fill_n(z, size_.outputs, weight == Factor::one ? static_cast<T>(size_.inputs) : T(0));
+    if (weight == Factor::one) return;
+    const Index width = panel_width();
+    Buffer<T> panel(width * size_.outputs);
+    for (Index first = 0; first < size_.inputs; first += width) {
+      const Index count = std::min(width, size_.inputs - first);
+      const Matrix<T> w = weights(weight, constants, first, count, panel.data());
+      for (Index i = 0; i < count && !w.transposed; ++i)
+        for (Index o = 0; o < size_.outputs; ++o) z[o] += w.data[i * w.stride + o];
+      for (Index o = 0; o < size_.outputs && w.transposed; ++o)
+        for (Index i = 0; i < count; ++i) z[o] += w.data[o * w.stride + i];
+    }
+  }
+
+  // Parts that share their input part are added up before they meet it.
+  void carry(Samples at, const Carry<T>* parts, int count, const Constants<T>& constants) const override {
+    const Index rows = at.count * size_.positions;
+    const T* x = x_ + at.first * this->size.inputs;
+    T* r = r_ + at.first * this->size.inputs;
+    if (count == 0) std::fill_n(r, rows * size_.inputs, T(0));
+    if (count == 0) return;
+    bool forms = false, one_group = true;
+    for (int p = 0; p < count; ++p) {
+      forms |= parts[p].weight != Factor::plain && parts[p].weight != Factor::one;
+      one_group &= parts[p].input == parts[0].input;
+    }
+    const Index width = forms || !one_group ? panel_width() : std::max<Index>(1, size_.inputs);
+    Buffer<T> panel(forms ? width * size_.outputs : 0), apart(one_group ? 0 : rows * width), evenly(rows);
+    for (Index first = 0; first < size_.inputs; first += width) {
+      const Index columns = std::min(width, size_.inputs - first);
+      for (int p = 0; p < count; ++p) {
+        const Factor input = parts[p].input;
+        if (std::any_of(parts, parts + p, [&](const Carry<T>& other) { return other.input == input; })) continue;
+        T* sum = p == 0 ? r + first : apart.data();
+        const Index stride = p == 0 ? size_.inputs : columns;
+        bool is_begun = false, has_even = false;
+        for (int q = p; q < count; ++q) {
+          if (parts[q].input != input) continue;
+          if (parts[q].weight == Factor::one) {
+            add_rows(parts[q].s, rows, has_even, evenly.data());
+            has_even = true;
+          } else {
+            const Matrix<T> s{parts[q].s, rows, size_.outputs, size_.outputs};
+            product(s, weights(parts[q].weight, constants, first, columns, panel.data()).flipped(), sum, stride, is_begun);
+            is_begun = true;
+          }
+        }
+        multiply(input, constants, x, rows, first, columns, is_begun ? sum : nullptr, stride, has_even ? evenly.data() : nullptr,
+                 p > 0, r);
+      }
+    }
+  }
+
+ private:
+  Index panel_width() const {
+    const Index fits = panel_bytes / static_cast<Index>(sizeof(T)) / std::max<Index>(1, size_.outputs);
+    return std::max<Index>(1, std::min(size_.inputs, std::max(panel_least, fits)));
+  }
+
+  // Rows [first, first + count) of w's part, formed in `panel` unless they are w's own.
+  Matrix<T> weights(Factor factor, const Constants<T>& constants, Index first, Index count, T* panel) const {
+    const Index outputs = size_.outputs;
+    if (factor == Factor::plain)
+      return {w_.data + (w_.transposed ? first : first * outputs), count, outputs, w_.transposed ? size_.inputs : outputs,
+              w_.transposed};
+    const Index runs = w_.transposed ? outputs : count, length = w_.transposed ? count : outputs;
+    const T* begin = w_.data + (w_.transposed ? first : first * outputs);
+    const Index stride = w_.transposed ? size_.inputs : outputs;
+    machine::parallel(runs, grain(length), [&](Index from, Index to) {
+      for (Index k = from; k < to; ++k) form_weights(factor, constants.gamma, begin + k * stride, length, panel + k * length);
+    });
+    return {panel, count, outputs, length, w_.transposed};
+  }
+
+  void form_inputs(Factor factor, const Constants<T>& constants, const T* x, Index rows, Index first, Index count, T* out) const {
+    machine::parallel(rows, grain(count), [&](Index from, Index to) {
+      for (Index row = from; row < to; ++row)
+        for_each_input(factor, constants, x + row * size_.inputs + first, place(row, first), count,
+                       [&, to_row = out + row * count](Index j, T v) { to_row[j] = v; });
+    });
+  }
+
+  // Σ_o s_o of each row
+  void add_rows(const T* s, Index rows, bool add, T* sums) const {
+    machine::parallel(rows, grain(size_.outputs), [&](Index from, Index to) {
+      for (Index row = from; row < to; ++row) {
+        T sum = add ? sums[row] : T(0);
+        for (Index o = 0; o < size_.outputs; ++o) sum += s[row * size_.outputs + o];
+        sums[row] = sum;
+      }
+    });
+  }
+
+  // r (+)= input part of x · (sum + evenly), sum and evenly 0 where null
+  void multiply(Factor input, const Constants<T>& constants, const T* x, Index rows, Index first, Index count, const T* sum,
+                Index stride, const T* evenly, bool add, T* r) const {
+    machine::parallel(rows, grain(count), [&](Index from, Index to) {
+      for (Index row = from; row < to; ++row) {
+        T* out = r + row * size_.inputs + first;
+        const T* x_row = x + row * size_.inputs + first;
+        const T* in = sum ? sum + row * stride : nullptr;
+        const T even = evenly ? evenly[row] : T(0);
+        const auto each = [&](auto&& f) { for_each_input(input, constants, x_row, place(row, first), count, f); };
+        if (in && add)
+          each([&](Index j, T v) { out[j] += v * (in[j] + even); });
+        else if (in)
+          each([&](Index j, T v) { out[j] = v * (in[j] + even); });
+        else if (add)
+          each([&](Index j, T v) { out[j] += v * even; });
+        else
+          each([&](Index j, T v) { out[j] = v * even; });
+      }
+    });
+  }
+
+  // The place in its sample of element `first` of a row.
+  Index place(Index row, Index first) const { return row % size_.positions * size_.inputs + first; }
+
+  static Index grain(Index length) { return std::max<Index>(1, (1 << 15) / std::max<Index>(1, length)); }
+
+  DenseSize size_;
+  const T* x_;
+  DenseWeights<T> w_;
+  T* r_;
+};
+
+template <class T>
+Matrix<T> matrix(const DenseSize& size, const DenseWeights<T>& w) {
+  return {w.data, size.inputs, size.outputs, w.transposed ? size.inputs : size.outputs, w.transposed};
+}
+
+}  // namespace
+
+template <class Isa, class T>
+void for_isa::dense_forward(Isa, const DenseSize& size, const T* x, const DenseWeights<T>& w, const T* b, T* z) {
+  product({x, size.rows(), size.inputs, size.inputs}, matrix(size, w), z, size.outputs);
+  if (!b) return;
+  machine::parallel(size.rows(), std::max<Index>(1, (1 << 15) / std::max<Index>(1, size.outputs)), [&](Index from, Index to) {
+    for (Index row = from; row < to; ++row)
+      for (Index o = 0; o < size.outputs; ++o) z[row * size.outputs + o] += b[o];
+  });
+}
+
+template <class Isa, class T>
+void for_isa::dense_gradient(Isa, const DenseSize& size, const DenseWeights<T>& w, const T* G, T* G_x) {
+  product({G, size.rows(), size.outputs, size.outputs}, matrix(size, w).flipped(), G_x, size.inputs);
+}
+
+template <class Isa, class T>
+void for_isa::dense_relevance(Isa, const DenseSize& size, const T* x, const DenseWeights<T>& w, const T* b, const T* R,
+                              const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
+  affine_relevance<Isa, T>(DenseMap<Isa, T>(size, x, w, r), b, R, rule, bounds, z, account);
+}
+
+#define RELPROP_INSTANTIATE(T)                                                                                                 \
+  template void for_isa::dense_forward(machine::RELPROP_ISA, const DenseSize&, const T*, const DenseWeights<T>&, const T*, T*); \
+  template void for_isa::dense_gradient(machine::RELPROP_ISA, const DenseSize&, const DenseWeights<T>&, const T*, T*);          \
+  template void for_isa::dense_relevance(machine::RELPROP_ISA, const DenseSize&, const T*, const DenseWeights<T>&, const T*,    \
+                                         const T*, const AnyRule<T>&, const Bounds<T>&, const T*, const Account<T>*, T*);
+RELPROP_INSTANTIATE(float)
+RELPROP_INSTANTIATE(double)
+
+}  // namespace relprop::cpu

@@ -1,0 +1,39 @@
+"""A backend as a module with pyref's names: compiled where there is a kernel, pyref's own function elsewhere."""
+
+import inspect
+from functools import wraps
+
+import pyref
+
+__all__ = ["fill"]
+
+
+def fill(namespace, compiled):
+    """Put pyref's names into the namespace of a backend's module, and return those that have kernels.
+
+    compiled  the part of the extension that holds the backend's functions, under pyref's names. Signatures
+              and docstrings are pyref's: they are written once.
+    """
+    kernels = []
+    for name in pyref.__all__:
+        value = getattr(pyref, name)
+        kernel = getattr(compiled, name, None)
+        if kernel is not None:
+            kernels.append(name)
+            value = _mirrored(value, kernel)
+        namespace[name] = value
+    return tuple(kernels)
+
+
+def _mirrored(function, kernel):
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def mirrored(*args, **options):
+        try:
+            return kernel(*args, **options)
+        except TypeError:
+            signature.bind(*args, **options)  # a missing or unknown argument, in Python's words
+            raise
+
+    return mirrored

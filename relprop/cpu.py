@@ -1,0 +1,33 @@
+"""pyref's names on C++ kernels, for arrays in host memory.
+
+Every name of `pyref.__all__` is here. Those in `KERNELS` are compiled; the others are pyref's own functions.
+Kernels take float32 and float64, mixed as NumPy mixes them, in any memory layout: C order is read in place, as
+are transposed weights; other layouts are copied first. Weights are expected to be finite; NaN and infinity in
+data go through as they do in pyref.
+"""
+
+import pyref
+from relprop import _core
+from relprop._mirror import fill
+
+KERNELS = fill(globals(), _core.cpu)
+
+__all__ = [*pyref.__all__, "KERNELS", "set_threads", "threads"]
+
+
+def threads():
+    """The number of threads that a call may use.
+
+    It is OpenBLAS's own number: OMP_NUM_THREADS and OPENBLAS_NUM_THREADS set it before the first import,
+    `set_threads` and threadpoolctl afterwards. Calls from several Python threads are safe.
+    """
+    return _core.threads()
+
+
+def set_threads(n):
+    """Let later calls use n threads, in matrix products and in every other loop.
+
+    Raises
+        ValueError  n < 1
+    """
+    _core.set_threads(n)
