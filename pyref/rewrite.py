@@ -1,6 +1,6 @@
 """Rewrites of a network that leave what it computes unchanged, and say what they did."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,32 +18,58 @@ def merge_batchnorm(network):
         before a linear layer   w' = k w,      b' = b + F_w(shift)     not under zero padding: the border differs
 
     The node stays, as an Identity, so that names keep their meaning. Where neither neighbour can take it
-    (the value is read by others too) it stays as it is.
+    (the value is read by others too, or has another number of channels) it stays as it is.
 
     Laws
         the network's outputs are unchanged, up to rounding.
+    Raises
+        ValueError  when run, where values between a dense layer and a merged node turn out to have more than the
+                    axes (n, c): then axis 1, which is normalised, is not the one that the dense layer mixes.
     """
     changed: dict[str, Any] = {}
     for node in network.nodes.values():
         if node.layer.kind != "batchnorm":
             continue
         before = network.nodes.get(node.inputs[0][0])
-        if before is not None and before.layer.kind in ("dense", "conv") and _only_reader(network, node.inputs[0]):
+        if before is not None and _takes_from_after(before.layer, node.layer) and _only_reader(network, node.inputs[0]):
             layer = changed.get(before.name, before.layer)
             changed[before.name] = _merge_after(layer, node.layer)
-            changed[node.name] = Identity()
+            changed[node.name] = _left_behind(layer)
             continue
         readers = network.consumers(node.name)
         if len(readers) == 1 and _only_reader(network, (node.name, 0)):
             after = changed.get(readers[0].name, readers[0].layer)
             if _takes_from_before(after, node.layer):
                 changed[readers[0].name] = _merge_before(node.layer, after)
-                changed[node.name] = Identity()
+                changed[node.name] = _left_behind(after)
     return network.with_layers(changed) if changed else network
 
 
 def _only_reader(network, ref):
     return len(network.consumers(ref)) == 1 and ref not in network.outputs
+
+
+@dataclass(frozen=True)
+class _Merged(Identity):
+    """What is left of a batch normalisation in a dense layer beside it."""
+
+    def forward(self, backend, x):
+        if x.ndim != 2:
+            raise ValueError(
+                f"batch normalisation of values of shape {tuple(x.shape)} cannot be merged into a dense layer, "
+                "which mixes the last axis, not axis 1"
+            )
+        return super().forward(backend, x)
+
+
+def _left_behind(layer):
+    return _Merged() if layer.kind == "dense" else Identity()
+
+
+def _takes_from_after(layer, batchnorm):
+    if layer.kind == "dense":
+        return layer.w.shape[1] == batchnorm.scale.shape[0]
+    return layer.kind == "conv"
 
 
 def _takes_from_before(layer, batchnorm):

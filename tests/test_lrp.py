@@ -4,6 +4,7 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
+from bound import rounding
 from exact import assert_equal, assert_exact, fraction_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +219,31 @@ def test_gradient_form_of_epsilon_at_zero_is_the_rule_form(case):
         assert_equal(rule.values, form.values)
 
 
+def test_gradient_form_takes_the_epsilon_of_the_sum_that_an_activation_reads():
+    rng = np.random.default_rng(0)
+    w, b, v = rng.normal(size=(4, 5)), rng.normal(size=5), rng.normal(size=(5, 2))
+    network, x = Network.sequential([Dense(w, b), pyref.Tanh(), Dense(v)]), rng.normal(size=(3, 4))
+    all_of_it = pyref.lrp(network, x, 0, rule=pyref.Epsilon(0.1), form="gradient")
+    composite = pyref.Composite("dense", ((pyref.rules.composite.kind("dense"), pyref.Epsilon(0.1)),))
+    for rule in (composite, {"dense1": pyref.Epsilon(0.1)}):
+        assert (pyref.lrp(network, x, 0, rule=rule, form="gradient").values == all_of_it.values).all()
+    z = x @ w + b
+    want = x * ((np.tanh(z) / (z + 0.1 * np.where(z >= 0, 1, -1)) * v[:, 0]) @ w.T)
+    assert (np.abs(all_of_it.values - want) <= rounding(40, 10 * np.abs(want).max())).all()
+
+
+def test_merging_beside_dense_layers_knows_its_axis():
+    """Batch normalisation is over axis 1. Of values (n, t, c) that is not the axis that a dense layer mixes."""
+    rng = np.random.default_rng(0)
+    x = some(rng, 2, 3, 4)
+    other = Network.sequential([Dense(some(rng, 4, 5), some(rng, 5)), BatchNorm(some(rng, 3), some(rng, 3))])
+    assert pyref.merge_batchnorm(other) is other, "another number of channels"
+    square = Network.sequential([Dense(some(rng, 4, 3), some(rng, 3)), BatchNorm(some(rng, 3), some(rng, 3))])
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 3\) cannot be merged into a dense layer"):
+        pyref.merge_batchnorm(square)(x)
+    assert_equal(pyref.merge_batchnorm(square)(x[:, 0]), square(x[:, 0]))
+
+
 def test_what_lrp_refuses():
     network = _plain()
     x = np.ones((1, 1, 3, 3))
@@ -231,3 +257,5 @@ def test_what_lrp_refuses():
         pyref.lrp(network, x, rule=3)
     with pytest.raises(ValueError, match=r"node 'conv1' has ZPlus|exists for the epsilon rule"):
         pyref.lrp(network, x, rule=pyref.ZPlus(), form="gradient")
+    with pytest.raises(ValueError, match=r"with its default options, but node 'conv1' has Epsilon\(.*'uniform'"):
+        pyref.lrp(network, x, rule=pyref.Epsilon(bias="uniform"), form="gradient")

@@ -25,10 +25,12 @@ def deeplift(
         rule      "rescale", or "reveal_cancel": positive and negative differences apart
         product   at products, "symmetric": both factors by the mean of the other's two values (complete);
                   "gradient": by the other's value at x
-        max_pool  "xmax": complete where the winners at x and x̄ differ; "gradient": to the winner at x
+        max_pool  "xmax": complete where the winners at x and x̄ differ; "gradient": to the winner at x, as always
+                  under "reveal_cancel"
         options   those of every method: `pyref.start`
     Laws
-        Σ r = S_c(x) - S_c(x̄), except with product="gradient" or max_pool="gradient".
+        Σ r = S_c(x) - S_c(x̄), except with product="gradient", with max_pool="gradient", and where a max pooling
+        under "reveal_cancel" changes its winner.
     Raises
         ValueError  reveal_cancel through a recurrent layer, a product or a softmax; an unknown option.
     """

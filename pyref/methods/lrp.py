@@ -10,7 +10,7 @@ from pyref.trace import Account, Ledger, LedgerRow
 
 __all__ = ["lrp", "propagate_relevance"]
 
-_SIGNED = (Epsilon, Norm, Pass)  # merging batch normalisation changes nothing under these (at ε = 0)
+_PLAIN = (Epsilon, Norm, Pass)  # they see contributions as they are; with ε = 0 and biases as neurons, merged or not
 
 
 def lrp(
@@ -36,20 +36,22 @@ def lrp(
         gate          how a product of a gate and a signal shares: "all" to the signal, "half", "prop", "abs",
                       or "gradient" (each factor receives all of it, and relevance doubles)
         form          "rule", or "gradient": x ⊙ ∂^g S with g = f(z)/σ_ε(z) at activations and plain weights
-                      elsewhere, as published for the epsilon rule; ε then acts at activations only
+                      elsewhere, as published for the epsilon rule; ε then acts at activations only, each with that
+                      of the node whose sum it reads
         merge_batchnorm  True, False, or "auto": before rules that split by sign, which see merged weights
         options       those of every method: `pyref.start`
     Laws
         Σ r + (all that the ledger's nodes keep) = S_c;   `delta` is the residual of that.
     Raises
-        ValueError  a node that has no relevance (softmax), an option unknown.
+        ValueError  a node that has no relevance (softmax); an unknown option; form="gradient" with another rule than
+                    Epsilon, or with its options, or through products.
     """
     check_choice("form", form, ("rule", "gradient"))
     check_choice("gate", gate, ("all", "half", "prop", "abs", "gradient"))
     if merge_batchnorm not in (True, False, "auto"):
         raise ValueError(f"merge_batchnorm is {merge_batchnorm!r}, expected True, False or 'auto'")
     rules = assign_rules(rule, network, **(rule_options or {}))
-    merging = not all(isinstance(r, _SIGNED) for r in rules.values()) if merge_batchnorm == "auto" else merge_batchnorm
+    merging = not all(isinstance(r, _PLAIN) for r in rules.values()) if merge_batchnorm == "auto" else merge_batchnorm
     if merging:
         network = merge(network)
         rules = assign_rules(rule, network, **(rule_options or {}))
@@ -87,16 +89,19 @@ def propagate_relevance(run, seed, rules, gate="all"):
 
 def _gradient_form(run, rules, gate, settings):
     """r = x ⊙ G, G from the modified chain rule with g = f(z) / σ_ε(z)."""
-    for name, rule in rules.items():
-        if run.network.nodes.get(name) and run.network.nodes[name].layer.affine and not isinstance(rule, Epsilon):
+    for node in run.network.nodes.values():
+        rule = rules[node.name]
+        if node.layer.affine and not (isinstance(rule, Epsilon | Norm) and rule == type(rule)(rule.epsilon)):
             raise ValueError(
-                f"form='gradient' exists for the epsilon rule, but node {name!r} has {type(rule).__name__}"
+                f"form='gradient' exists for the epsilon rule with its default options, but node {node.name!r} "
+                f"has {rule}"
             )
 
     def answer(node, x, y, G):
         layer = node.layer
         if layer.kind == "activation":
-            epsilon = getattr(rules[node.name], "epsilon", 0)
+            sums = run.network.producers([node.name], lambda n: n.layer.affine)
+            epsilon = getattr(rules[sums[0] if len(sums) == 1 else node.name], "epsilon", 0)
             return (G * run.backend.activation_ratio(x[0], layer, epsilon),)
         if layer.kind in ("product", "recurrent"):
             raise ValueError(f"form='gradient' has no product rule for node {node.name!r}; use form='rule'")

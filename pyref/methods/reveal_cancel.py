@@ -4,16 +4,20 @@ from typing import Any
 
 import numpy as np
 
+from pyref.layers.activation import Identity
 from pyref.layers.affine import affine_reveal_cancel, affine_sign_split
 from pyref.numerics import neg, pos
 
 __all__ = ["reveal_cancel_contributions"]
 
-_STRUCTURAL = ("pool", "shape", "dropout", "upsample", "identity")
+
+def _structural(layer):
+    """Whether both parts of a difference go through a layer alike."""
+    return layer.kind in ("pool", "shape", "dropout", "upsample") or isinstance(layer, Identity)
 
 
 def reveal_cancel_contributions(run, reference):
-    """Contribution of the difference at every value, {reference: C}, with Σ C = ΔS at any cut.
+    """Contribution of the difference at every value, {reference: C}, with Σ C = ΔS at any cut (but for max pooling).
 
     A linear node splits the difference of its output, Δz⁺_o = Σ_i (Δx_i w_io)⁺ and Δz⁻_o = Σ_i (Δx_i w_io)⁻.
     An activation a = f(z) answers with two multipliers,
@@ -21,7 +25,8 @@ def reveal_cancel_contributions(run, reference):
         m⁺ = ½ [q(z̄ + Δ⁺, z̄) + q(z, z̄ + Δ⁻)]      m⁻ = ½ [q(z̄ + Δ⁻, z̄) + q(z, z̄ + Δ⁺)]      q = Δf / Δz
 
     and the linear node below takes m⁺ for the terms that rose and m⁻ for those that fell
-    (`affine_reveal_cancel`). Between the two, pooling and reshaping act on both parts alike.
+    (`affine_reveal_cancel`). Between the two, pooling and reshaping act on both parts alike; max pooling by the
+    winners at x, so that it is complete only where they are those at the baseline.
 
     Source
         [shrikumar2017] sec. 3.5.3. The limits at Δ = 0 come from the quotient q, so that there is no 0/0.
@@ -38,7 +43,7 @@ def reveal_cancel_contributions(run, reference):
     for node in run.network.nodes.values():
         if not all(i in difference for i in node.inputs) or (node.name, 0) not in difference:
             continue
-        if node.layer.kind in _STRUCTURAL:
+        if _structural(node.layer):
             x, y = run.record.inputs(node), run.record.output(node)
             both = [node.layer.tangent(run.backend, x, y, tuple(parts(i)[s] for i in node.inputs)) for s in (0, 1)]
             for k in range(node.layer.outputs):
@@ -48,7 +53,7 @@ def reveal_cancel_contributions(run, reference):
 
     def answer(node, x, y, S):
         layer = node.layer
-        if layer.kind in _STRUCTURAL:
+        if _structural(layer):
             many = layer.outputs > 1
             both = [layer.gradient(run.backend, x, y, tuple(s[k] for s in S) if many else S[k]) for k in (0, 1)]
             return tuple(None if a is None else np.stack((a, b)) for a, b in zip(*both, strict=True))

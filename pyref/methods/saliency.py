@@ -18,6 +18,7 @@ def saliency(network, x, target=None, *, channels="each", **options):
         [simonyan2014] (largest over channels); [sundararajan2016] eq. (1) (sum over channels).
     Parameters
         channels  "each": one value per input; "sum", "max" or "l2": one per pixel, over axis 1, kept with length 1.
+                  Where ids are embedded, one value per token: over the embedding, by default its sum
         options   those of every method: `pyref.start`.
     Returns
         Attribution, ≥ 0; it promises no sum.
@@ -26,11 +27,12 @@ def saliency(network, x, target=None, *, channels="each", **options):
     run = start(network, x, target, **options)
     G = run.gradients()
     size = {ref: np.abs(g) for ref, g in G.items()}
+    embeddings = {run.leaves[name] for name in run.embedded}
     reduce = {
-        "each": lambda v: v,
-        "sum": lambda v: np.sum(v, axis=1, keepdims=True),
-        "max": lambda v: np.max(v, axis=1, keepdims=True),
-        "l2": lambda v: np.sqrt(np.sum(v * v, axis=1, keepdims=True)),
+        "each": lambda v, axis: v,
+        "sum": lambda v, axis: np.sum(v, axis=axis, keepdims=True),
+        "max": lambda v, axis: np.max(v, axis=axis, keepdims=True),
+        "l2": lambda v, axis: np.sqrt(np.sum(v * v, axis=axis, keepdims=True)),
     }[channels]
-    values = run.collect(lambda ref, value: reduce(size[ref]))
+    values = run.collect(lambda ref, value: reduce(size[ref], -1 if ref in embeddings else 1))
     return Attribution("saliency", values, run.output, signals=size, settings={"channels": channels})
