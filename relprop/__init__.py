@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-__all__ = ["__version__", "Attribution", "digits", "explain", "load", "save", "zoo"]
+__all__ = ["__version__", "Attribution", "cpu", "digits", "explain", "load", "save", "zoo"]
 
 __version__ = "0.1.0"
 
@@ -36,6 +36,8 @@ _LAZY = {  # names that load when they are first asked for: `import relprop` sta
 
 
 def __getattr__(name):
+    if name == "cpu":  # the backend's module itself
+        return importlib.import_module("relprop.cpu")
     if name not in _LAZY:
         raise AttributeError(f"module 'relprop' has no attribute {name!r}")
     module = importlib.import_module(_LAZY[name])
@@ -43,4 +45,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, "cpu"})
