@@ -1,0 +1,44 @@
+// Starting kernels: the one place that does.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "machine/cuda/memory.h"
+
+namespace relprop::cuda {
+
+// Blocks, threads of each, bytes of their dynamic shared memory.
+struct Shape {
+  dim3 grid, block;
+  std::size_t shared = 0;
+};
+
+// Throws what a status says about an operation; nothing for success.
+void check(cudaError_t status, const char* operation);
+
+// After a launch: its error, and under RELPROP_CUDA_SYNC=1 that of its run.
+void check_launch(const char* operation, Stream stream);
+
+// Starts a kernel on a stream. An empty grid starts nothing.
+template <class... P>
+void launch(const char* operation, Stream stream, const Shape& shape, void (*kernel)(P...), const std::common_type_t<P>&... arguments) {
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  constexpr std::size_t without_asking = 48 * 1024;
+  if (shape.shared > without_asking)
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared)),
+          operation);
+#ifdef __CUDACC__
+  kernel<<<shape.grid, shape.block, shape.shared, stream>>>(arguments...);
+#else
+  emulate::launch<P...>(operation, kernel, shape.grid, shape.block, shape.shared, false, arguments...);
+#endif
+  check_launch(operation, stream);
+}
+
+// Blocks of `size` that cover `count`.
+inline unsigned blocks(Index count, int size) { return static_cast<unsigned>((count + size - 1) / size); }
+
+}  // namespace relprop::cuda
