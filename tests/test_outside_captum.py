@@ -372,6 +372,24 @@ def test_captums_gamma_rule_keeps_the_bias_as_it_is():
     assert (np.abs(ours - [-17 / 7, -15 / 14, 129 / 14]) <= rounding(20, 20)).all()
 
 
+DEFAULTS = {
+    "saliency": attr.Saliency,
+    "gradient_times_input": attr.InputXGradient,
+    "integrated_gradients": attr.IntegratedGradients,
+    "deeplift": attr.DeepLift,
+    "lrp": attr.LRP,
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_preset_is_what_captum_does_by_default(name):
+    module, x = linear_chain(), images()
+    want = pyref.METHODS[name](network(module), x, TARGET, **pyref.preset_options("captum", name)).values
+    got = of(DEFAULTS[name], module, x)
+    n, dtype = (50, np.float32) if name == "integrated_gradients" else (2000, np.float64)  # 50 weights of 24 bits
+    assert (np.abs(got - want) <= rounding(n, np.abs(want).max(), dtype)).all()
+
+
 def test_captums_alpha1_beta0_keeps_the_whole_bias_and_does_not_split_x():
     """w = (1, -1), b = -1, x = (1, 1): z⁺ = 1 keeps R = -1 in one piece; Captum's sum is 1 + b = 0."""
     module = nn.Sequential(nn.Linear(2, 1))

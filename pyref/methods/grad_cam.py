@@ -21,7 +21,7 @@ def grad_cam(network, x, target=None, *, at=None, relu=True, features="plain", u
         at        the node whose output is A; by default the last convolution's, after its activation
         relu      False: without the outer ⁺
         features  "plain" A, or "positive": (Σ_k α_k (A^k)⁺), for a node before its activation
-        upsample  True: bilinear to the size of the input image; False: the map as it is
+        upsample  True: bilinear to the size of the input image, corners on corners; False: the map as it is
         options   those of every method: `pyref.start`.
     Shapes
         A (n, k, *positions)   →   values (n, 1, *axes of x), or (n, 1, *positions)

@@ -15,7 +15,8 @@ PRESETS: dict[str, dict[str, dict]] = {
         "deeplift": {"product": "gradient", "max_pool": "gradient"},
         "occlusion": {"aggregate": "per_area"},
     },
-    # Captum. Its LRP also applies ε at max pooling, and its trapezoid rule has weights that do not sum to one.
+    # Captum. Its LRP also applies ε at max pooling, and its trapezoid rule has weights that do not sum to one. Windows
+    # of its Occlusion may reach over the end of the image.
     "captum": {
         "saliency": {},
         "gradient_times_input": {},
@@ -25,7 +26,8 @@ PRESETS: dict[str, dict[str, dict]] = {
         "occlusion": {"aggregate": "mean"},
         "grad_cam": {"relu": False, "upsample": False},
     },
-    # zennit. Its SmoothGrad leaves the last of the copies without noise.
+    # zennit. Its SmoothGrad leaves the last of the copies without noise, and its merging of batch normalisation a
+    # division by √(1 + eps).
     "zennit": {
         "gradient": {},
         "lrp": {"rule": "epsilon", "rule_options": {"epsilon": 1e-6}, "merge_batchnorm": True},
@@ -34,7 +36,8 @@ PRESETS: dict[str, dict[str, dict]] = {
         "excitation_backprop": {"negative": "clip"},
     },
     # iNNvestigate. Its path integrals weigh m nodes from 0 to 1, both ends included, equally; the trapezoid rule
-    # has the same nodes and halves the ends.
+    # has the same nodes and halves the ends. Its deep Taylor also puts w² on every layer without an activation, and
+    # hands all of R to each branch of a sum; here branches share.
     "innvestigate": {
         "gradient": {},
         "lrp": {"rule": "epsilon", "rule_options": {"epsilon": 1e-7}, "merge_batchnorm": False},
