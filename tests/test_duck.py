@@ -82,7 +82,7 @@ def on_host(options):
     return options | {"path": tuple(lambda a, part=part: part(a)._array for part in options["path"])}
 
 
-@pytest.mark.parametrize(("method", "options"), OPTIONS, ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(("method", "options"), OPTIONS)
 def test_every_method_runs_on_device_arrays_and_says_the_same(method, options):
     want = pyref.METHODS[method](network(), X, [1, 0], **on_host(options))
     got = pyref.METHODS[method](moved(network()), Duck(X.copy()), [1, 0], **options)
