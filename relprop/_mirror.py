@@ -25,6 +25,14 @@ def fill(namespace, compiled):
     return tuple(kernels)
 
 
+def _fits(signature, args, options):
+    try:
+        signature.bind(*args, **options)
+    except TypeError:
+        return False
+    return True
+
+
 def _mirrored(function, kernel):
     signature = inspect.signature(function)
 
@@ -33,7 +41,8 @@ def _mirrored(function, kernel):
         try:
             return kernel(*args, **options)
         except TypeError:
-            signature.bind(*args, **options)  # a missing or unknown argument, in Python's words
+            if not _fits(signature, args, options):
+                function(*args, **options)  # raises what Python says of a missing or unknown argument
             raise
 
     return mirrored

@@ -1,8 +1,12 @@
 """Hypothesis profiles: `ci` is the default and repeats itself; HYPOTHESIS_PROFILE=thorough searches anew each time."""
 
 import os
+import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from relprop.backends import resolve
 
 # Drawing an array of Fractions is slow by nature, not by mistake.
 _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -10,3 +14,18 @@ _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_slow)
 settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", params=["cpu"])
+def backend(request):
+    """Each backend that has kernels, as a module."""
+    return resolve(request.param)[1]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The worst error/bound of each kernel and rule that this run compared."""
+    parity = sys.modules.get("parity")
+    if parity and parity.WORST:
+        terminalreporter.write_sep("-", "worst error / bound")
+        for label, worst in sorted(parity.WORST.items()):
+            terminalreporter.write_line(f"{worst:8.3f}  {label}")

@@ -27,18 +27,32 @@ class Splitter {
   T* s[max_parts] = {};           // null where a part carries nothing
   Factor bias_of[max_parts] = {};  // of carried parts
 
+  // Whether the lowering may be used, by its own judgement of every unit that has relevance.
+  bool is_accurate(Index samples) const {
+    const Index size = size_.outputs(), chunks = (size + chunk - 1) / chunk;
+    Buffer<T> votes(samples * chunks);
+    for_each_chunk(samples, [&](Index c, Index sample, Index first, Index last) {
+      bool all = true;
+      for_each_block(sample, first, last, [&](Index at, Index count, const Block& here) {
+        const T* R = R_ + sample * size + at;
+        for (Index i = 0; i < count; ++i) {
+          T z_i[max_parts];
+          for (int p = 0; p < max_parts; ++p) z_i[p] = here.z[p][i];
+          all &= R[i] == 0 || rule_.is_accurate(z_i);
+        }
+      });
+      votes.data()[c] = T(all);
+    });
+    return std::all_of(votes.data(), votes.data() + votes.size(), [](T vote) { return vote == 1; });
+  }
+
   void run(Index samples, const Account<T>* account) const {
     const Index size = size_.outputs(), chunks = (size + chunk - 1) / chunk;
     const bool rms = rule_.stabilizer == math::Stabilizer::rms;
     Buffer<T> squares(rms ? samples * chunks * denominators : 0), mean_squares(rms ? samples * denominators : 0);
     Buffer<double> kept(account ? samples * chunks * 2 : 0);
-    const auto for_each_chunk = [&](auto&& f) {
-      machine::parallel(samples * chunks, std::max<Index>(1, chunk / std::max<Index>(size, 1)), [&](Index begin, Index end) {
-        for (Index c = begin; c < end; ++c) f(c, c / chunks, c % chunks * chunk, std::min(size, (c % chunks + 1) * chunk));
-      });
-    };
     if (rms) {
-      for_each_chunk([&](Index c, Index sample, Index first, Index last) {
+      for_each_chunk(samples, [&](Index c, Index sample, Index first, Index last) {
         add_squares(sample, first, last, squares.data() + c * denominators);
       });
       for (Index n = 0; n < samples; ++n)
@@ -48,7 +62,7 @@ class Splitter {
           mean_squares.data()[n * denominators + k] = sum / static_cast<T>(std::max<Index>(size, 1));
         }
     }
-    for_each_chunk([&](Index c, Index sample, Index first, Index last) {
+    for_each_chunk(samples, [&](Index c, Index sample, Index first, Index last) {
       T e[denominators];
       for (int k = 0; k < denominators; ++k)
         e[k] = math::acting_epsilon(rule_.epsilon, rule_.stabilizer, rms ? mean_squares.data()[sample * denominators + k] : T(0));
@@ -70,6 +84,15 @@ class Splitter {
   struct Block {
     T z[max_parts][block], b[block];
   };
+
+  // f(c, sample, first, last) for chunk c, outputs [first, last) of a sample.
+  template <class F>
+  void for_each_chunk(Index samples, F&& f) const {
+    const Index size = size_.outputs(), chunks = (size + chunk - 1) / chunk;
+    machine::parallel(samples * chunks, std::max<Index>(1, chunk / std::max<Index>(size, 1)), [&](Index begin, Index end) {
+      for (Index c = begin; c < end; ++c) f(c, c / chunks, c % chunks * chunk, std::min(size, (c % chunks + 1) * chunk));
+    });
+  }
 
   // f(offset in the sample, count, z of each part) for runs of at most `block` outputs, in order.
   template <class F>
@@ -220,6 +243,8 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
     splitter.s[p] = has_room ? sums[p].data() : shares[p].data();
     carried[count++] = {part.input, part.weight, splitter.s[p]};
   }
+  if constexpr (Rule::is_guarded)
+    if (!splitter.is_accurate(at.count)) return run(map, at, b, R, rule.otherwise(), constants, is_nonnegative, z, account);
   splitter.run(at.count, account);
   map.carry(at, carried, count, constants);
 }

@@ -69,6 +69,10 @@ def dense_relevance(x, w, b, R, rule, z=None, account=None):
     """
     check_shape("w", w, (x.shape[-1], None))
     check_shape("R", R, (*x.shape[:-1], w.shape[1]))
+    if b is not None:
+        check_shape("b", b, (w.shape[1],))
+    if z is not None:
+        check_shape("z", z, R.shape)
     return affine_relevance(dense_terms(x, w), b, R, rule, z, account)[0]
 
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "rule.h"
+#include "z_plus.h"
 
 namespace relprop::math {
 
@@ -67,6 +68,51 @@ struct AlphaBeta : Parts<AlphaBeta<T>, T> {
     by_stabilizer = stabilizer_pos - stabilizer_neg;
     dropped = dead ? R : dropped_pos - dropped_neg;
   }
+
+  template <class Schedule>
+  void lower(const Known& known, Schedule&& run) const;
 };
+
+// From two sums, z and A = Σ_i |x_i w_io| + |b_o|:  z⁺ = (A + z) / 2, z⁻ = (z - A) / 2, and with the shares p and m
+// of the two signs  r_i = x_i Σ_o w_io (p + m) / 2 + |x_i| Σ_o |w_io| (p - m) / 2.
+// Only where z⁺ and -z⁻ are both at least A / 4: a smaller one would be rounded like A, and what p and m give to
+// contributions of the other sign would not cancel. Else the rule itself runs.
+template <class T>
+struct AlphaBetaBySize : AlphaBeta<T> {
+  static constexpr int max_parts = 2;
+  static constexpr bool is_guarded = true;
+
+  HD int parts() const { return 2; }
+  HD Part part(int p) const {
+    const Factor factor = p == 0 ? Factor::plain : Factor::abs;
+    return {factor, factor, this->bias == Bias::ignore ? Factor::none : factor};
+  }
+  HD bool is_accurate(const T* z) const { return 2 * std::fabs(z[0]) <= z[1]; }
+  const AlphaBeta<T>& otherwise() const { return *this; }
+
+  HD T denominator(int k, const T* z) const { return (k == 0 ? z[1] + z[0] : z[1] - z[0]) / 2; }
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    T a, b;
+    this->factors(denominator(0, z), denominator(1, z), a, b);
+    const T p = share(a * R, denominator(0, z), e[0], this->stabilizer), m = share(b * R, denominator(1, z), e[1], this->stabilizer);
+    s[0] = (p + m) / 2;
+    s[1] = (p - m) / 2;
+  }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    const T parts[4] = {denominator(0, z), T(0), -denominator(1, z), T(0)};
+    AlphaBeta<T>::kept(R, parts, e, by_stabilizer, dropped);
+  }
+};
+
+template <class T>
+template <class Schedule>
+void AlphaBeta<T>::lower(const Known& known, Schedule&& run) const {
+  if (alpha == 1 && beta == 0 && !renormalize)
+    run(ZPlus<T>{{}, epsilon, bias, stabilizer});
+  else if (known.nonnegative)
+    run(*this);
+  else
+    run(AlphaBetaBySize<T>{*this});
+}
 
 }  // namespace relprop::math

@@ -66,6 +66,88 @@ struct Gamma : Parts<Gamma<T>, T> {
     by_stabilizer = T(0);
     dropped = R;
   }
+
+  template <class Schedule>
+  void lower(const Known& known, Schedule&& run) const;
 };
+
+// form="weight" with w + γ w⁺ formed once, instead of sums over w and over w⁺.
+template <class T>
+struct GammaRaised : Gamma<T> {
+  static constexpr int max_parts = 1;
+
+  HD int parts() const { return 1; }
+  HD Part part(int) const {
+    return {Factor::plain, Factor::raised, this->bias == Bias::ignore ? Factor::none : Factor::raised};
+  }
+  HD T denominator(int, const T* z) const { return z[0]; }
+  HD void split(T R, const T* z, const T* e, T* s) const { s[0] = share(R, z[0], e[0], this->stabilizer); }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    withheld(R, z[0], e[0], this->stabilizer, by_stabilizer, dropped);
+  }
+};
+
+// form="generalised" from two sums, z and A = Σ_i |x_i w_io| + |b_o|. With t the sign of z_o and u = R / σ_ε(D),
+//   D = z + γ (z + t A) / 2,   q_io u = (1 + γ/2) u · x_i w_io + (γ/2) t u · |x_i w_io|.
+// z and t A have one sign, so nothing cancels in D. What goes back does cancel for contributions against the sign:
+// 1 + γ/2 - γ/2 is 1 up to γ roundings.
+template <class T>
+struct GammaBySize : Gamma<T> {
+  static constexpr int max_parts = 2;
+
+  HD int parts() const { return 2; }
+  HD Part part(int p) const {
+    const Factor factor = p == 0 ? Factor::plain : Factor::abs;
+    return {factor, factor, this->bias == Bias::ignore ? Factor::none : factor};
+  }
+  HD T denominator(int, const T* z) const { return z[0] + this->gamma / 2 * (z[0] + agreeing(z) * z[1]); }
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    const T t = agreeing(z), u = t == 0 ? T(0) : share(R, denominator(0, z), e[0], this->stabilizer);
+    s[0] = (1 + this->gamma / 2) * u;
+    s[1] = this->gamma / 2 * t * u;
+  }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    withheld(R, denominator(0, z), e[0], this->stabilizer, by_stabilizer, dropped);
+    if (agreeing(z) != 0) return;
+    by_stabilizer = T(0);
+    dropped = R;
+  }
+  // The sign of z, 0 where the unit has none.
+  HD T agreeing(const T* z) const { return z[0] > 0 ? T(1) : z[0] < 0 ? T(-1) : T(0); }
+};
+
+// The same sums; back through the four parts by sign, of which two are left where x ≥ 0. Nothing cancels.
+template <class T>
+struct GammaBySign : GammaBySize<T> {
+  static constexpr int max_parts = 6;
+
+  HD int parts() const { return 6; }
+  HD Part part(int p) const {
+    if (p < 2) {
+      Part sum = GammaBySize<T>::part(p);
+      sum.is_carried = false;
+      return sum;
+    }
+    const Factor input = p == 2 || p == 4 ? Factor::pos : Factor::neg, weight = p == 2 || p == 5 ? Factor::pos : Factor::neg;
+    return {input, weight, this->bias == Bias::ignore || input == Factor::neg ? Factor::none : weight, false, true};
+  }
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    const T t = this->agreeing(z), u = t == 0 ? T(0) : share(R, this->denominator(0, z), e[0], this->stabilizer);
+    s[0] = s[1] = T(0);
+    s[2] = s[3] = t > 0 ? (1 + this->gamma) * u : u;
+    s[4] = s[5] = t > 0 ? u : (1 + this->gamma) * u;
+  }
+};
+
+template <class T>
+template <class Schedule>
+void Gamma<T>::lower(const Known& known, Schedule&& run) const {
+  if (by_weight())
+    run(GammaRaised<T>{*this});
+  else if (known.nonnegative || gamma > 1)
+    run(GammaBySign<T>{{*this}});
+  else
+    run(GammaBySize<T>{*this});
+}
 
 }  // namespace relprop::math

@@ -62,6 +62,9 @@ struct Parts {
   HD T weight_part(int p, T w) const { return apply(part(p).weight, w); }
   HD T bias_part(int p, T b) const { return apply(part(p).bias, b); }
 
+  // True in a lowering that has is_accurate(z), to be asked of every unit, and otherwise() for where it is not.
+  static constexpr bool is_guarded = false;
+
   template <class Schedule>
   void lower(const Known&, Schedule&& run) const {
     run(static_cast<const Rule&>(*this));

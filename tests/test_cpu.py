@@ -1,0 +1,283 @@
+"""The CPU backend as a module: its names, errors, passes, threads and bits."""
+
+import inspect
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parity import values
+
+import pyref
+import relprop.cpu as cpu
+from relprop import _core
+
+
+def arrays(n=6, i=20, o=9, dtype=np.float64, kind="normal", seed=0):
+    rng = np.random.default_rng(seed)
+    x, w = values(kind, (n, i), dtype, rng), values("normal", (i, o), dtype, rng)
+    return x, w, values("normal", (o,), dtype, rng), values("normal", (n, o), dtype, rng)
+
+
+# ---- names ----
+
+
+def test_it_has_every_name_of_pyref():
+    for name in pyref.__all__:
+        assert hasattr(cpu, name)
+    assert set(cpu.KERNELS) <= set(pyref.__all__)
+    assert {n for n in dir(_core.cpu) if not n.startswith("_")} == set(cpu.KERNELS)
+
+
+@pytest.mark.parametrize("name", cpu.KERNELS)
+def test_signatures_and_docstrings_are_the_textbooks(name):
+    mine, theirs = getattr(cpu, name), getattr(pyref, name)
+    assert mine is not theirs
+    assert inspect.signature(mine) == inspect.signature(theirs)
+    assert mine.__doc__ == theirs.__doc__
+
+
+def test_what_has_no_kernel_is_pyrefs_own():
+    for name in set(pyref.__all__) - set(cpu.KERNELS):
+        assert getattr(cpu, name) is getattr(pyref, name)
+
+
+# ---- errors ----
+
+X, W, B, R = arrays()
+
+REFUSED = {  # what: the call of a backend, refused by both in the same words
+    "w": lambda m: m.dense_forward(X, W[:3]),
+    "w's rank": lambda m: m.dense_forward(X, W[0]),
+    "b": lambda m: m.dense_forward(X, W, B[:3]),
+    "b's rank": lambda m: m.dense_forward(X, W, R),
+    "G": lambda m: m.dense_gradient(X, W, B, R[:3]),
+    "dx": lambda m: m.dense_tangent(X, W, B, X[:, :3]),
+    "relevance: w": lambda m: m.dense_relevance(X, W[:3], B, R, pyref.Epsilon()),
+    "relevance: b": lambda m: m.dense_relevance(X, W, B[:3], R, pyref.Epsilon()),
+    "relevance: R": lambda m: m.dense_relevance(X, W, B, R[:3], pyref.Epsilon()),
+    "relevance: z": lambda m: m.dense_relevance(X, W, B, R, pyref.Epsilon(), R[:3]),
+    "a box too small": lambda m: m.dense_relevance(X, W, B, R, pyref.ZBox(-0.5, 0.5)),
+    "pass": lambda m: m.dense_relevance(X, W, B, R, pyref.Pass()),
+    "argument missing": lambda m: m.dense_relevance(X, W, B),
+    "argument unknown": lambda m: m.dense_forward(X, W, bias=B),
+    "argument twice": lambda m: m.dense_forward(X, W, B, x=X),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_errors_are_pyrefs_word_for_word(what):
+    with pytest.raises((ValueError, TypeError)) as theirs:
+        REFUSED[what](pyref)
+    with pytest.raises(type(theirs.value)) as mine:
+        REFUSED[what](cpu)
+    assert str(mine.value) == str(theirs.value)
+
+
+@pytest.mark.parametrize("bad", [X.astype(np.float16), X.astype(int), X > 0, X + 0j, X.tolist(), None, 3])
+def test_dtypes_are_refused_in_pyrefs_words(bad):
+    with pytest.raises(TypeError) as theirs:
+        pyref.check.check_float("x", bad)
+    with pytest.raises(TypeError) as mine:
+        cpu.dense_forward(bad, W)
+    assert str(mine.value) == str(theirs.value)
+
+
+def test_exact_arrays_are_for_pyref():
+    with pytest.raises(TypeError, match="w has dtype object, expected float32 or float64"):
+        cpu.dense_forward(X, W.astype(object))
+
+
+def test_dtypes_mix_as_numpy_mixes_them():
+    for x, w in ((X.astype(np.float32), W), (X, W.astype(np.float32)), (X.astype(np.float32), W.astype(np.float32))):
+        assert cpu.dense_forward(x, w).dtype == pyref.dense_forward(x, w).dtype == np.result_type(x, w)
+
+
+# ---- passes ----
+
+POSITIVE, SIGNED, BALANCED = "positive", "normal", "normal"
+
+# Passes over the weights per call, in units of one matrix product of the layer: what 1 C or 1 T costs.
+PASSES = [
+    # rule, input, is z known, extra forward passes, transposed passes
+    (pyref.Epsilon(), SIGNED, True, 0, 1),
+    (pyref.Epsilon(bias="uniform"), SIGNED, True, 0, 1),
+    (pyref.Epsilon(), SIGNED, False, 1, 1),
+    (pyref.Norm(), SIGNED, True, 0, 1),
+    (pyref.ZPlus(), POSITIVE, True, 1, 1),
+    (pyref.ZPlus(), SIGNED, True, 2, 2),
+    (pyref.AlphaBeta(1, 0), POSITIVE, True, 1, 1),
+    (pyref.AlphaBeta(), POSITIVE, True, 2, 2),
+    (pyref.AlphaBeta(), BALANCED, True, 1, 2),
+    (pyref.Gamma(form="weight"), POSITIVE, True, 1, 1),
+    (pyref.Gamma(), POSITIVE, True, 1, 2),
+    (pyref.Gamma(), SIGNED, True, 1, 2),
+    (pyref.WSquare(), SIGNED, True, 0, 1),
+    (pyref.Flat(), SIGNED, True, 0, 0),
+    (pyref.ZBox(-9, 9), SIGNED, True, 2, 2),
+    (pyref.Pass(), SIGNED, True, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("rule", "kind", "is_known", "forward", "back"), PASSES, ids=str)
+def test_passes(rule, kind, is_known, forward, back):
+    n, i, o = (8, 300, 300) if isinstance(rule, pyref.Pass) else (8, 300, 40)
+    x, w, b, R = arrays(n, i, o, np.float32, kind)
+    z = pyref.dense_forward(x, w, b)
+    _core.reset_counters()
+    cpu.dense_relevance(x, w, b, R, rule, z if is_known else None)
+    assert _core.counters()["flops"] == (forward + back) * 2 * n * i * o
+
+
+def test_a_unit_of_one_sign_sends_alpha_beta_the_accurate_way():
+    """Where a sum by sign is small beside the sum of sizes, it is not had as their difference."""
+    x, w, b, R = arrays(8, 300, 40, np.float32)
+    w[:, 7] = np.sign(x[0]) * np.abs(w[:, 7])
+    _core.reset_counters()
+    cpu.dense_relevance(x, w, b, R, pyref.AlphaBeta(), pyref.dense_forward(x, w, b))
+    assert _core.counters()["flops"] == (1 + 4 + 4) * 2 * x.size * 40
+    _core.reset_counters()
+    R[:, 7] = 0
+    cpu.dense_relevance(x, w, b, R, pyref.AlphaBeta(), pyref.dense_forward(x, w, b))
+    assert _core.counters()["flops"] == (1 + 2) * 2 * x.size * 40, "a unit without relevance does not matter"
+
+
+def test_gradient_and_forward_are_one_product_and_no_workspace():
+    x, w, b, G = arrays(8, 300, 40)
+    for call in (
+        lambda: cpu.dense_forward(x, w, b),
+        lambda: cpu.dense_gradient(x, w, b, G),
+        lambda: cpu.dense_tangent(x, w, b, x),
+    ):
+        _core.reset_counters()
+        call()
+        assert _core.counters() == {
+            "products": 1,
+            "flops": 2 * 8 * 300 * 40,
+            "allocations": 0,
+            "bytes": 0,
+            "bytes_at_once": 0,
+        }
+
+
+@pytest.mark.parametrize(
+    "rule", [pyref.Epsilon(), pyref.ZPlus(), pyref.Gamma(), pyref.AlphaBeta(), pyref.ZBox(-9, 9)], ids=str
+)
+def test_workspace_does_not_grow_with_the_batch(rule):
+    """Samples are taken as many at once as the caches hold: no temporary is of the size of the activations."""
+    most = []
+    for n in (1 << 15, 1 << 16):
+        x, w, b, R = arrays(n, 64, 64, np.float32)
+        _core.reset_counters()
+        cpu.dense_relevance(x, w, b, R, rule, R)
+        most.append(_core.counters()["bytes_at_once"])
+    assert most[0] == most[1]
+    assert _core.counters()["allocations"] > 0
+
+
+# ---- threads ----
+
+
+@pytest.fixture
+def two_threads():
+    before = cpu.threads()
+    cpu.set_threads(2)
+    yield
+    cpu.set_threads(before)
+
+
+def test_the_number_of_threads(two_threads):
+    assert cpu.threads() == 2
+    cpu.set_threads(3)
+    assert cpu.threads() == 3
+    with pytest.raises(ValueError, match="n is 0, expected at least 1"):
+        cpu.set_threads(0)
+
+
+def test_threadpoolctl_reaches_it(two_threads):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    folder = Path(_core.__file__).parent
+    assert [lib for lib in threadpoolctl.threadpool_info() if Path(lib["filepath"]).parent == folder]
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert cpu.threads() == 1
+    assert cpu.threads() == 2
+
+
+def test_the_environment_reaches_it():
+    run = subprocess.run(
+        [sys.executable, "-c", "import relprop.cpu; print(relprop.cpu.threads())"],
+        env={k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"} | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "1\n"
+
+
+def all_at_once(n=600, i=70, o=90):
+    """Results of every rule on a batch that several threads share."""
+    x, w, b, R = arrays(n, i, o, np.float32)
+    rules = [pyref.RULES[name]() for name in pyref.RULES if name not in ("pass_", "z_box")]
+    return [lambda rule=rule: cpu.dense_relevance(x, w, b, R, rule).tobytes() for rule in rules]
+
+
+def test_calls_from_several_threads_say_the_same_to_the_bit(two_threads):
+    calls = all_at_once() * 4
+    alone = [call() for call in calls]
+    assert alone == [call() for call in calls], "the same call, the same bits"
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda call: call(), calls)) == alone
+
+
+FORKED = """
+import os, sys
+sys.path[:0] = {path!r}
+import relprop.cpu as cpu
+from test_cpu import all_at_once
+cpu.set_threads(2)
+before = [call() for call in all_at_once()]
+child = os.fork()
+if child == 0:
+    os._exit([call() for call in all_at_once()] != before)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_computes_on():
+    code = FORKED.format(path=[str(Path(__file__).parent)])
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=True)
+
+
+# ---- zeros and what is not finite ----
+
+
+@pytest.mark.parametrize("stabilizer", ["add", "clip"])
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_both_zeros_are_positive(zero, stabilizer):
+    """s(-0) = +1: seen in what the bias keeps, R b / ε."""
+    x, w, b, R = (np.array(v) for v in ([[1.0]], [[2.0]], [-2.0], [[3.0]]))
+    account = cpu.Account()
+    cpu.dense_relevance(x, w, b, R, pyref.Epsilon(0.5, stabilizer=stabilizer), np.array([[zero]]), account)
+    assert account.bias == [[-12.0]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", pyref.RULES)
+@pytest.mark.parametrize("where", ["x", "R"])
+def test_what_is_not_finite_goes_through_as_in_pyref(bad, name, where):
+    """Not finite in the same places, and other samples are not touched. NaN stays NaN; of an infinity either may
+    come, for 0 · ∞ and ∞ - ∞ depend on the way in which a sum is written.
+    """
+    x, w, b, R = arrays(5, 7, 7)
+    {"x": x, "R": R}[where][2, 3] = bad
+    rule = pyref.ZBox(-9, 9, out_of_range="clip") if name == "z_box" else pyref.RULES[name]()
+    with np.errstate(all="ignore"):
+        want, got = (m.dense_relevance(x, w, b, R, rule) for m in (pyref, cpu))
+    assert (np.isfinite(got) == np.isfinite(want)).all()
+    assert np.isfinite(got[[0, 1, 3, 4]]).all()
+    assert not np.isnan(bad) or (np.isnan(got) == np.isnan(want)).all()
