@@ -29,7 +29,7 @@ from relprop.explain import explain
 _LAZY = {  # names that load when they are first asked for: `import relprop` stays fast
     "Attribution": "relprop.attribution",
     "digits": "relprop.data",
-    "load": "relprop.models.native",
+    "load": "relprop.models",
     "save": "relprop.models.native",
     "zoo": "relprop.models.zoo",
 }
