@@ -3,7 +3,19 @@
 import importlib
 from pathlib import Path
 
-__all__ = ["__version__", "Attribution", "cpu", "digits", "explain", "load", "save", "zoo"]
+__all__ = [
+    "__version__",
+    "Attribution",
+    "attribute",
+    "build",
+    "cpu",
+    "digits",
+    "explain",
+    "from_torch",
+    "load",
+    "save",
+    "zoo",
+]
 
 __version__ = "0.1.0"
 
@@ -28,7 +40,10 @@ from relprop.explain import explain
 
 _LAZY = {  # names that load when they are first asked for: `import relprop` stays fast
     "Attribution": "relprop.attribution",
+    "attribute": "relprop.models.torch",
+    "build": "relprop.models.architectures",
     "digits": "relprop.data",
+    "from_torch": "relprop.models.torch",
     "load": "relprop.models",
     "save": "relprop.models.native",
     "zoo": "relprop.models.zoo",
