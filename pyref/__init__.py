@@ -13,7 +13,7 @@ Arrays are batch first: images (n, c, h, w), sequences (n, t, c).
 
 from typing import TYPE_CHECKING, Any
 
-from pyref import attribution, layers, methods, network, numerics, rewrite, rules, target, trace
+from pyref import attribution, layers, methods, network, numerics, rewrite, rules, summary, target, trace
 from pyref.attribution import *  # noqa: F403
 from pyref.layers import *  # noqa: F403
 from pyref.methods import *  # noqa: F403
@@ -23,6 +23,7 @@ from pyref.rewrite import *  # noqa: F403
 from pyref.rules import *  # noqa: F403
 from pyref.rules import composite
 from pyref.rules.composite import *  # noqa: F403
+from pyref.summary import *  # noqa: F403
 from pyref.target import *  # noqa: F403
 from pyref.trace import *  # noqa: F403
 
@@ -34,6 +35,7 @@ __all__ += trace.__all__
 __all__ += layers.__all__
 __all__ += network.__all__
 __all__ += rewrite.__all__
+__all__ += summary.__all__
 __all__ += target.__all__
 __all__ += attribution.__all__
 __all__ += methods.__all__

@@ -139,6 +139,12 @@ class Network:
         inputs = {n: s for n, s in self.inputs.items() if n in keep}
         return Network(nodes, inputs, refs, self.name)
 
+    def canonize(self):
+        """(the network in its simplest form, what was rewritten): `pyref.canonize`."""
+        from pyref.rewrite import canonize
+
+        return canonize(self)
+
     # ---- questions about the graph --------------------------------------------------------------------
 
     def consumers(self, ref):
@@ -189,6 +195,12 @@ class Network:
         for node in self.nodes.values():
             lines.append(f"  {node.name:<16} {type(node.layer).__name__:<16} ← {', '.join(map(show, node.inputs))}")
         return "\n".join(lines)
+
+    def __str__(self):
+        """The table of `pyref.summarize`: name, layer, output shape, parameters, operations."""
+        from pyref.summary import show
+
+        return show(self)
 
     # ---- forward --------------------------------------------------------------------------------------
 

@@ -6,9 +6,110 @@ from typing import Any
 import numpy as np
 
 from pyref.layers.activation import Identity
+from pyref.network import Network, Node
 from pyref.numerics import zeros_like
+from pyref.summary import output_shapes
 
-__all__ = ["merge_batchnorm"]
+__all__ = ["Rewrite", "canonize", "merge_batchnorm"]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What was done to one node. Print it for a sentence."""
+
+    node: str
+    what: str
+
+    def __str__(self):
+        return f"{self.node}: {self.what}"
+
+
+def canonize(network):
+    """The network in its simplest form, and what was rewritten.
+
+        batch normalisation   merged into the layer before or after it, where that is exact: `merge_batchnorm`;
+                              into a dense layer only where the declared shapes show values (n, c)
+        softmax, log-softmax  at an output: the output is what it read, the logits
+        dropout, identity     left out
+
+    Returns
+        (Network, a tuple of Rewrite, in the order of evaluation); nothing to do gives (the same network, ())
+    Laws
+        every output is unchanged but for rounding, or is the logits of a softmax: with == in exact arithmetic.
+    """
+    merged, done = _merged(network)
+    outputs = [_logits(merged, ref, done) for ref in merged.outputs]
+    stays = {ref: ref for ref in [*((n, 0) for n in merged.inputs), *_references(merged)]}
+    for node in merged.nodes.values():
+        source = stays[node.inputs[0]]
+        if _passes(node) and not ((node.name, 0) in outputs and source[0] in merged.inputs):
+            stays[node.name, 0] = source
+            if node.layer.kind == "dropout":
+                done[node.name] = "dropout removed"
+            else:
+                done.setdefault(node.name, "identity removed")
+    kept = [n for n in merged.nodes.values() if _passes(n) is False or stays[n.name, 0] == (n.name, 0)]
+    nodes = [Node(n.name, n.layer, tuple(stays[i] for i in n.inputs)) for n in kept]
+    refs = [stays[r] for r in outputs]
+    for ref, old in zip(refs, outputs, strict=True):
+        if ref != old:
+            done[old[0]] += f"; the output is now {ref[0]!r}"
+    if not done:
+        return network, ()
+    simple = Network(_leading_to(nodes, refs), network.inputs, refs, network.name)
+    return simple, tuple(Rewrite(n, done[n]) for n in network.nodes if n in done)
+
+
+def _merged(network):
+    """The network with batch normalisation merged where shapes allow it, and {node: what was done}."""
+    merged = merge_batchnorm(network)
+    if merged is network:
+        return network, {}
+    shapes = output_shapes(network)
+    undo, done = {}, {}
+    for name, node in network.nodes.items():
+        new = merged.nodes[name].layer
+        if node.layer.kind != "batchnorm" or new is node.layer:
+            continue
+        beside = [node.inputs[0][0], *(reader.name for reader in network.consumers(name))]
+        beside = [n for n in beside if n in network.nodes and merged.nodes[n].layer is not network.nodes[n].layer]
+        linear = next(n for n in beside if network.nodes[n].layer.affine and network.nodes[n].layer.kind != "batchnorm")
+        if isinstance(new, _Merged) and len(shapes.get((name, 0), ())) != 1:
+            undo |= {name: node.layer, linear: network.nodes[linear].layer}
+        else:
+            done[name] = f"batch normalisation merged into {linear!r}"
+    for name, what in list(done.items()):  # what stands on the other side of a dense layer that takes nothing
+        if any(what.endswith(f"into {other!r}") for other in undo):
+            undo[name] = network.nodes[name].layer
+            del done[name]
+    return merged.with_layers(undo), done
+
+
+def _logits(network, ref, done):
+    node = network.nodes.get(ref[0])
+    if node is None or node.layer.kind != "softmax":
+        return ref
+    done[node.name] = f"softmax stripped: the output is now {node.inputs[0][0]!r}, the logits"
+    return node.inputs[0]
+
+
+def _passes(node):
+    """True for a node that hands on what it reads."""
+    return node.layer.kind == "dropout" or isinstance(node.layer, Identity)
+
+
+def _references(network):
+    return [(n.name, k) for n in network.nodes.values() for k in range(n.layer.outputs)]
+
+
+def _leading_to(nodes, refs):
+    """The nodes that lead to the references, in their order."""
+    needed, kept = {r[0] for r in refs}, []
+    for node in reversed(nodes):
+        if node.name in needed:
+            kept.append(node)
+            needed.update(i[0] for i in node.inputs)
+    return kept[::-1]
 
 
 def merge_batchnorm(network):

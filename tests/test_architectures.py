@@ -171,3 +171,13 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path):
     torch.save({"epoch": 3, "model": {}}, tmp_path / "checkpoint.pth")
     with pytest.raises(ValueError, match="other things than tensors"):
         relprop.build("mnist_mlp", tmp_path / "checkpoint.pth")
+
+
+def test_the_own_format_has_any_suffix_and_keeps_what_was_canonized(tmp_path):
+    net, rewrites = relprop.build("resnet50", **SMALL["resnet50"]).canonize()
+    assert len(rewrites) == 53
+    relprop.save(net, tmp_path / "m.relprop")
+    again = relprop.load(tmp_path / "m.relprop")
+    assert list(again.nodes) == list(net.nodes)
+    x = sample(net)
+    assert (again(x) == net(x)).all()
