@@ -306,6 +306,10 @@ REFUSED = {
     "statistics of the batch": (lambda: Function(batch_norm), ["statistics of the batch"]),
     "mean over samples": (lambda: Function(lambda x: x - x.mean()), ["mean (mean) works along the axis of samples"]),
     "mixed samples": (lambda: Function(lambda x: x.reshape(-1)), ["which mixes them"]),
+    "samples taken for channels": (
+        lambda: Function(lambda x: functional.adaptive_avg_pool2d(x.unsqueeze(2), 1)),
+        ["reads shape (2, 3, 1) with samples on axis 0, expected (n, c) and 2 more"],
+    ),
     "attention": (lambda: Function(lambda x: x @ x.transpose(0, 1)), ["the second is not constant"]),
     "state of its own": (Counter, ["changes 'calls' when it runs"]),
     "control flow": (lambda: Function(lambda x: x if x.sum() > 0 else -x), ["torch.export cannot follow Function"]),
@@ -329,7 +333,7 @@ def test_a_projected_state_and_a_cell_state_are_refused():
     with pytest.raises(ValueError, match=r"rnn \(lstm\) projects its state"):
         relprop.from_torch(Projected(), x)
     lstm = nn.LSTM(3, 4, batch_first=True)
-    with pytest.raises(ValueError, match="hands on the cell state"):
+    with pytest.raises(ValueError, match=r"lstm \(lstm\) hands on the cell state"):
         relprop.from_torch(Function(lambda x: lstm(x)[1][1]), x)
 
 

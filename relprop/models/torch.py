@@ -235,15 +235,17 @@ class _Import:
         self.values[node] = Value((node.name, 0), tuple(value.shape))
 
     def _operation(self, node):
-        self.here = node
+        asked = self.here = node
         args = self.torch.fx.node.map_arg(node.args, lambda n: self.values[n])
         kwargs = self.torch.fx.node.map_arg(node.kwargs, lambda n: self.values[n])
         leaves = self.torch.utils._pytree.tree_leaves([list(args), dict(kwargs)])
         try:
             self.values[node] = self._result(node, args, kwargs, leaves)
         except Refused as error:
+            if node.target is operator.getitem:
+                self.here = node = node.args[0]  # what gives the part that is asked for
             self.problems.append(f"{self._place()} ({operation_name(node)}) {error}")
-            self.values[node] = _MISSING
+            self.values[asked] = _MISSING
 
     def _result(self, node, args, kwargs, leaves):
         operation = operation_name(node)

@@ -107,10 +107,12 @@ class Call:
         return tensor.detach().cpu().numpy()
 
     def image(self, value):
-        """A value that an image layer reads: samples first, then channels and one axis or more."""
-        if value.batch != 0 or len(value.shape) < 3:
+        """A value that an image layer reads: samples, channels, and as many axes as its name says, or any number."""
+        name = operation_name(self.reading.here)
+        rank = next((k for k in (1, 2, 3) if f"{k}d" in name), max(1, len(value.shape) - 2))
+        if value.batch != 0 or len(value.shape) != rank + 2:
             where = f"with samples on axis {value.batch}"
-            raise Refused(f"reads shape {value.shape} {where}, expected (n, c, *axes)")
+            raise Refused(f"reads shape {value.shape} {where}, expected (n, c) and {rank} more")
         return value
 
 
@@ -847,8 +849,8 @@ def states_whole(call, states):
     n, parts = states.source.shape[states.source.batch], []
     for level in range(len(states.layer.w_x) // directions):
         ref, width = _last(call, states, level)
-        parts.append(call.add(pyref.Reshape((directions, width)), ref, suffix=".directions"))
-    ref = parts[0] if len(parts) == 1 else call.add(pyref.Concat(1), *parts, suffix=".layers")
+        parts.append(call.add(pyref.Reshape((directions, width)), ref, suffix=".directions", stem=states.name))
+    ref = parts[0] if len(parts) == 1 else call.add(pyref.Concat(1), *parts, suffix=".layers", stem=states.name)
     return Value(ref, (len(parts) * directions, n, width), 1)
 
 
