@@ -266,6 +266,7 @@ def replace_tables(text):
 
 
 if __name__ == "__main__":
+    outcome()  # takes a while: nothing is read before that others may write meanwhile
     for path in map(Path, sys.argv[1:]):
         path.write_text(replace_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
     if not sys.argv[1:]:

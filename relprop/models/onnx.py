@@ -30,7 +30,7 @@ OLDEST = 6
 TRIED = ((1009, 1013, 1019, 1021, 1031), (1487, 1489, 1493, 1499, 1511))  # primes, for lengths that are open
 FOLD_BYTES, FOLD_FACTOR = 2**28, 4  # constants may grow to 256 MiB and four times the file
 WEIGHT_BYTES = 2**31  # of weights that a file does not hold but states by a formula
-WORK = 2**22  # positions of kernels, summed over the nodes
+WORK = 2**23  # what a forward pass of no samples loops over: windows, and the taps of kernels 16-fold
 
 
 def load(path, *, shapes=None, batch_axis=0):
@@ -294,7 +294,7 @@ class Walk:
             if node.name in keep:
                 keep.update(name for name, _ in node.inputs)
         inputs = {name: shape for name, shape in self.inputs.items() if name in keep}
-        name = self.graph.graph.name or Path(str(self.graph.origin)).stem
+        name = Path(str(self.graph.origin)).stem
         return pyref.Network([n for n in nodes if n.name in keep], inputs, outputs, name)
 
 
@@ -320,7 +320,9 @@ class Op:
     # ---- what the node says -----------------------------------------------------------------------------
 
     def attribute(self, name, default=None):
+        """An attribute, or its default, which ONNX rounds to float32 as it does with all floats of attributes."""
         self._asked.add(name)
+        default = float(np.float32(default)) if isinstance(default, float) else default
         return self.attributes.get(name, default)
 
     def expect(self, name, *allowed):
@@ -470,11 +472,11 @@ class Op:
         node = self.walk.nodes.get(x.ref[0])
         return node and node.layer
 
-    def count_work(self, kernel):
-        """Book the positions of a kernel: what a forward pass loops over."""
-        self.walk.work += math.prod(kernel)
+    def count_work(self, steps):
+        """Book what a forward pass loops over."""
+        self.walk.work += steps
         if self.walk.work > WORK:
-            self.refuse(f"its kernel {tuple(kernel)} is too large, or there are too many of them")
+            self.refuse("its windows or kernels are too large, or there are too many of them")
 
     def count_bytes(self, size, itemsize=8):
         """Book memory for a constant that is folded."""

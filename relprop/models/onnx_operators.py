@@ -317,7 +317,7 @@ def windows(op, x, kernel):
     kernel = tuple(kernel)
     if len(kernel) != rank or any(k < 1 for k in kernel):
         op.refuse(f"kernel_shape is {kernel}, expected {rank} lengths >= 1")
-    op.count_work(kernel)
+    op.count_work(16 * math.prod(kernel))
     stride = tuple(op.attribute("strides") or (1,) * rank)
     dilation = tuple(op.attribute("dilations") or (1,) * rank)
     auto = op.attribute("auto_pad", "NOTSET") or "NOTSET"
@@ -336,6 +336,8 @@ def windows(op, x, kernel):
         op.refuse(f"auto_pad is {auto!r}, which ONNX does not have")
     if any(min(p) < 0 for p in pairs):
         op.refuse(f"pads are {tuple(pads)}, expected numbers >= 0")
+    for length, k, s, p in zip(x.shape[2:], kernel, stride, pairs, strict=True):
+        op.count_work((length + sum(p)) * k // s)
     return {"stride": stride, "padding": pairs}, dilation
 
 
@@ -385,7 +387,7 @@ def _sized_transpose(op, x, kernel, auto, wanted, extra):
     """The windows of a transposed convolution whose output length is given."""
     rank = x.rank - 2
     op.attribute("pads")
-    op.count_work(kernel)
+    op.count_work(16 * math.prod(kernel))
     stride = tuple(op.attribute("strides") or (1,) * rank)
     dilation = tuple(op.attribute("dilations") or (1,) * rank)
     lengths = tuple(wanted)[-rank:] if wanted else tuple(h * s for h, s in zip(x.shape[2:], stride, strict=True))
@@ -449,12 +451,19 @@ def average_pool(op):
     options, dilation = windows(op, x, kernel)
     if any(d != 1 for d in dilation):
         op.refuse(f"dilations are {dilation}, expected 1: average pooling has no gaps")
+    lengths = [length + sum(p) for length, p in zip(x.shape[2:], options["padding"], strict=True)]
+    op.count_bytes(math.prod(lengths))  # how many pixels a window at the border has
     count, ceil_mode = bool(op.attribute("count_include_pad", 0)), bool(op.attribute("ceil_mode", 0))
     return op.emit(pyref.AvgPool(kernel, **options, ceil_mode=ceil_mode, count_include_pad=count), x)
 
 
 def global_pool(layer):
-    return lambda op: op.emit(layer(), op.image())
+    def build(op):
+        x = op.image()
+        op.count_bytes(sum(x.shape[2:]))
+        return op.emit(layer(), x)
+
+    return build
 
 
 def batchnorm(op):
@@ -497,7 +506,7 @@ def lrn(op):
     size = op.attribute("size", 0)
     if size < 1 or size % 2 == 0:
         op.refuse(f"size is {size}, expected an odd number: ONNX leans an even window the other way")
-    op.count_work((min(size, 1 << 16),))
+    op.count_work(16 * min(size, op.image().shape[1]))
     values = (op.attribute("alpha", 1e-4), op.attribute("beta", 0.75), op.attribute("bias", 1.0))
     return op.emit(pyref.LocalResponseNorm(size, *values), op.image())
 
@@ -738,8 +747,10 @@ def resize(op):
     whole = all(f == int(f) and f >= 1 for f in factors)
     if lengths[:2] != x.shape[:2]:
         op.refuse(f"it stretches {x.shape} to {lengths}, the batch or the channels too")
-    if any(n < 1 for n in lengths) or sum(n * h for n, h in zip(lengths[2:], x.shape[2:], strict=True)) > 2**26:
+    if any(n < 1 for n in lengths):
         op.refuse(f"it stretches {x.shape} to {lengths}")
+    op.count_work(16 * sum(lengths[2:]))
+    op.count_bytes(sum(n * h for n, h in zip(lengths[2:], x.shape[2:], strict=True)))
     if mode == "nearest":
         below = rule == "asymmetric" and rounding == "floor"
         centred = rule in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric") and rounding.startswith("round")
