@@ -121,7 +121,10 @@ def demo(
 @app.command(epilog="Example:  relprop explain digits-cnn-relu digits:17 --rule epsilon_plus --plot out.png")
 def explain(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model (relprop info lists them) or a .safetensors file.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A shipped model (relprop info lists them), a .safetensors or an .onnx file."
+        ),
     ],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, an image, or a .npy file.")],
     method: Annotated[str, typer.Option(help="Name of a method: relprop methods.")] = "lrp",
@@ -139,6 +142,14 @@ def explain(
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light: ink is high in digits.")] = False,
     low: Annotated[float, typer.Option(help="What black becomes in an image.")] = -1.0,
     high: Annotated[float, typer.Option(help="What white becomes in an image.")] = 1.0,
+    preprocess: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What an image becomes: imagenet, inception, unit, mnist, and settings as size=256, mean=0.5,0.5,0.5, "
+            "std=…, order=bgr, layout=nhwc; may be given again."
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes: one a line, or JSON.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the values: .npy, or .npz with all the rest.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf.")] = None,
     top: Annotated[int, typer.Option(help="How many of the largest attributions to list.")] = 5,
@@ -149,8 +160,12 @@ def explain(
     import relprop
     from relprop import source as door
 
+    names = door.read_labels(labels) if labels else {}
+    prepare = door.preprocessing(preprocess) if preprocess else None
+    if prepare is not None and (low, high) != (-1.0, 1.0):
+        raise typer.BadParameter("--low and --high have no meaning beside --preprocess")
     network = door.open_model(model)
-    x = door.open_input(source, network, resize=resize, invert=invert, low=low, high=high)
+    x = door.open_input(source, network, resize=resize, invert=invert, low=low, high=high, prepare=prepare)
     options: dict[str, Any] = dict(_parse_option(o) for o in option or ())
     options |= {name: value for name, value in (("rule", rule), ("at", at)) if value is not None}
     chosen = None if target is None else _parse_target(target)
@@ -162,7 +177,7 @@ def explain(
         from relprop.view import save_figure
 
         files.append(str(save_figure(a.plot(), plot)))
-    about = _about(a, network, x, chosen, top)
+    about = _about(a, network, x, chosen, top, names)
     if as_json:
         _print_json({**about, **({"ledger": _ledger_rows(a)} if ledger else {}), "files": files})
         return
@@ -187,7 +202,7 @@ def _parse_target(text):
     return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
-def _about(a, network, x, target, top):
+def _about(a, network, x, target, top, names=()):
     """What the command prints, as plain values."""
     import numpy as np
 
@@ -204,12 +219,13 @@ def _about(a, network, x, target, top):
         row = {"output": float(a.result.output[s])}
         if a.alphas is None:
             row["sum"] = float(a.result.total[s])
-        if isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1:
+        if isinstance(output, np.ndarray) and output.ndim > 1 and output[0].size == output.shape[1] > 1:
             row["predicts"] = int(np.argmax(output[s]))
             if target is None:
                 row["explained class"] = row["predicts"]
-            elif isinstance(target, int):
-                row["explained class"] = target
+            elif target is not None:
+                row["explained class"] = target if isinstance(target, int) else target[0]
+            row |= {f"{k} name": names[row[k]] for k in ("predicts", "explained class") if row.get(k) in names}
         if a.result.expected is not None:
             row["expected sum"] = float(a.result.expected[s])
             row["residual"] = float(a.result.delta[s])
