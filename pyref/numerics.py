@@ -89,7 +89,7 @@ def stabilize(z, epsilon, stabilizer="add"):
     """
     e = _epsilon(z, epsilon, stabilizer)
     if stabilizer == "clip":
-        return np.where(np.abs(z) >= e, z, sign(z) * e)
+        return np.where(np.abs(z) < e, sign(z) * e, z)
     return np.where(z >= 0, z + e, z - e)
 
 
@@ -97,7 +97,7 @@ def stabilizer_excess(z, epsilon, stabilizer="add"):
     """σ_ε(z) - z from its own formula: the numerator of what a stabiliser keeps of the relevance."""
     e = _epsilon(z, epsilon, stabilizer)
     if stabilizer == "clip":
-        return np.where(np.abs(z) >= e, zeros_like(z), sign(z) * e - z)
+        return np.where(np.abs(z) < e, sign(z) * e - z, zeros_like(z))
     return sign(z) * e
 
 

@@ -128,6 +128,14 @@ def test_split_and_kept(rule, dtype):
         assert_same(got, want)
 
 
+@pytest.mark.parametrize("rule", VARIANTS, ids=str)
+def test_nan_is_not_swallowed(rule):
+    """A pre-activation that is NaN hands NaN on: not zeros, and not relevance that is booked as dropped."""
+    R, z = np.ones((1, 1)), tuple(np.full((1, 1), np.nan) for _ in range(rule.parts))
+    assert np.isnan(np.sum(rule.split(R, z)))
+    assert not np.isfinite(rule.kept(R, z)).all() or np.sum(rule.kept(R, z)) == 0
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", [v for v in VARIANTS if v.stabilizer == "rms"], ids=str)
 def test_rms_over_samples(rule, dtype):

@@ -51,14 +51,14 @@ HD T acting_epsilon(T epsilon, Stabilizer stabilizer, T mean_square) {
 // σ_ε(z), given the ε that acts: z + ε s(z); clip: s(z) max(|z|, ε). Never plain z + ε.
 template <class T>
 HD T stabilize(T z, T e, Stabilizer stabilizer) {
-  if (stabilizer == Stabilizer::clip) return std::fabs(z) >= e ? z : sign(z) * e;
+  if (stabilizer == Stabilizer::clip) return std::fabs(z) < e ? sign(z) * e : z;
   return z >= 0 ? z + e : z - e;
 }
 
 // σ_ε(z) - z from its own formula, given the ε that acts.
 template <class T>
 HD T stabilizer_excess(T z, T e, Stabilizer stabilizer) {
-  if (stabilizer == Stabilizer::clip) return std::fabs(z) >= e ? T(0) : sign(z) * e - z;
+  if (stabilizer == Stabilizer::clip) return std::fabs(z) < e ? sign(z) * e - z : T(0);
   return sign(z) * e;
 }
 

@@ -66,7 +66,7 @@ class AlphaBeta(Rule):
         """(α, β) of every unit, and where a unit drops its relevance."""
         alpha, beta = self.alpha * ones_like(z_pos), self.beta * ones_like(z_pos)
         if not self.renormalize:
-            return alpha, beta, z_pos != z_pos
+            return alpha, beta, np.zeros_like(z_pos, dtype=bool)
         dead = z_pos == 0
         alone = z_neg == 0
         alpha = np.where(dead, zeros_like(alpha), np.where(alone, ones_like(alpha), alpha))

@@ -78,7 +78,7 @@ class Gamma(Rule):
         return b if p == 0 else pos(b) if p == 1 else neg(b) if p == 3 else zeros_like(b)
 
     def _denominator(self, z):
-        """(D, and where z > 0, and where z < 0)."""
+        """(D, and where z > 0, and where z < 0). NaN is neither, and D carries it on."""
         if self.form == "weight":
             return z[0] + self.gamma * z[1], None, None
         up, down = z[0] > 0, z[0] < 0
@@ -90,15 +90,15 @@ class Gamma(Rule):
         s = self._share(R, D)
         if self.form == "weight":
             return s, self.gamma * s
-        s = np.where(up | down, s, zeros_like(s))
+        s = np.where(z[0] == 0, zeros_like(s), s)
         s_up = np.where(up, self.gamma * s, zeros_like(s))
         s_down = np.where(down, self.gamma * s, zeros_like(s))
         return s, s_up, s_up, s_down, s_down
 
     def kept(self, R, z):
-        D, up, down = self._denominator(z)
+        D, *_ = self._denominator(z)
         by_stabilizer, dropped = self._withheld(R, D)
         if self.form == "weight":
             return by_stabilizer, dropped
-        active = up | down
-        return np.where(active, by_stabilizer, zeros_like(by_stabilizer)), np.where(active, dropped, R)
+        dead = z[0] == 0
+        return np.where(dead, zeros_like(by_stabilizer), by_stabilizer), np.where(dead, R, dropped)

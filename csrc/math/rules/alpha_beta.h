@@ -46,7 +46,7 @@ struct AlphaBeta : Parts<AlphaBeta<T>, T> {
   HD bool factors(T z_pos, T z_neg, T& a, T& b) const {
     a = alpha;
     b = beta;
-    if (!renormalize) return z_pos != z_pos;
+    if (!renormalize) return false;
     const bool dead = z_pos == 0, alone = z_neg == 0;
     a = dead ? T(0) : alone ? T(1) : alpha;
     b = dead || alone ? T(0) : beta;

@@ -55,14 +55,14 @@ struct Gamma : Parts<Gamma<T>, T> {
       return;
     }
     const bool up = z[0] > 0, down = z[0] < 0;
-    s[0] = up || down ? all : T(0);
+    s[0] = z[0] == 0 ? T(0) : all;
     s[1] = s[2] = up ? gamma * all : T(0);
     s[3] = s[4] = down ? gamma * all : T(0);
   }
 
   HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
     withheld(R, denominator(0, z), e[0], stabilizer, by_stabilizer, dropped);
-    if (by_weight() || z[0] > 0 || z[0] < 0) return;
+    if (by_weight() || z[0] != 0) return;
     by_stabilizer = T(0);
     dropped = R;
   }
@@ -102,17 +102,17 @@ struct GammaBySize : Gamma<T> {
   }
   HD T denominator(int, const T* z) const { return z[0] + this->gamma / 2 * (z[0] + agreeing(z) * z[1]); }
   HD void split(T R, const T* z, const T* e, T* s) const {
-    const T t = agreeing(z), u = t == 0 ? T(0) : share(R, denominator(0, z), e[0], this->stabilizer);
+    const T t = agreeing(z), u = z[0] == 0 ? T(0) : share(R, denominator(0, z), e[0], this->stabilizer);
     s[0] = (1 + this->gamma / 2) * u;
     s[1] = this->gamma / 2 * t * u;
   }
   HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
     withheld(R, denominator(0, z), e[0], this->stabilizer, by_stabilizer, dropped);
-    if (agreeing(z) != 0) return;
+    if (z[0] != 0) return;
     by_stabilizer = T(0);
     dropped = R;
   }
-  // The sign of z, 0 where the unit has none.
+  // The sign of z, 0 where the unit has none. NaN has none, and D carries it on.
   HD T agreeing(const T* z) const { return z[0] > 0 ? T(1) : z[0] < 0 ? T(-1) : T(0); }
 };
 
@@ -132,7 +132,7 @@ struct GammaBySign : GammaBySize<T> {
     return {input, weight, this->bias == Bias::ignore || input == Factor::neg ? Factor::none : weight, false, true};
   }
   HD void split(T R, const T* z, const T* e, T* s) const {
-    const T t = this->agreeing(z), u = t == 0 ? T(0) : share(R, this->denominator(0, z), e[0], this->stabilizer);
+    const T t = this->agreeing(z), u = z[0] == 0 ? T(0) : share(R, this->denominator(0, z), e[0], this->stabilizer);
     s[0] = s[1] = T(0);
     s[2] = s[3] = t > 0 ? (1 + this->gamma) * u : u;
     s[4] = s[5] = t > 0 ? u : (1 + this->gamma) * u;
