@@ -86,6 +86,8 @@ def assert_within(got, want, bound, dtype, label):
 
 def widened(a, dtype):
     """An argument as the reference takes it."""
+    if isinstance(a, tuple):
+        return tuple(widened(v, dtype) for v in a)
     return a.astype(wide(dtype)) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
 
 

@@ -1,119 +1,157 @@
-// pyref's activations, read field by field, and their scalar functions over arrays.
 #include "relprop/activation.h"
 
-#include "fields.h"
+#include "door.h"
 
+using namespace relprop;
 using namespace relprop::bind;
-using namespace relprop::math;
 
 namespace {
 
-// Which channel (axis 1) an element of z belongs to.
-struct Channels {
-  py::ssize_t count = 1, inner = 1;
+py::object reference(const char* function, const py::args& args) { return py::module_::import("pyref").attr(function)(*args); }
 
-  explicit Channels(const py::array& z) {
-    if (z.ndim() > 1) count = z.shape(1);
-    for (py::ssize_t axis = 2; axis < z.ndim(); ++axis) inner *= z.shape(axis);
+// Whether an activation is one of pyref's own: another class may define f as it likes, and runs as pyref runs it.
+bool is_compiled(const py::object& activation) {
+  return py::str(py::type::of(activation).attr("__module__")).equal(py::str("pyref.layers.activation"));
+}
+
+// The slopes of PReLU, which are an array.
+std::optional<py::array> slopes_of(const py::object& activation) {
+  if (!py::str(activation.attr("name")).equal(py::str(math::PReLU<float>::name))) return std::nullopt;
+  return floats("slope", activation.attr("slope"));
+}
+
+// The activation for a z of this shape, and the array that it points to.
+template <class T>
+struct ActivationFor {
+  cpu::ActivationOf<T> of;
+  std::optional<Packed<T>> slopes;
+
+  ActivationFor(const py::object& activation, const py::array& z, const std::optional<py::array>& slope)
+      : of{1, 1, 1, {}}, slopes(packed<T>(slope)) {
+    for (int axis = 0; axis < z.ndim(); ++axis)
+      (axis == 0 ? of.samples : axis == 1 ? of.channels : of.positions) *= z.shape(axis);
+    if (slopes) {
+      if (slopes->size() != 1 || slope->ndim() != 1)
+        check_shape("slope", *slope, z.ndim() > 1 ? std::vector<Index>{of.channels} : std::vector<Index>{});
+      of.activation = math::PReLU<T>{{slopes->size() == 1 ? slopes->data()[0] : T(0)}};
+      of.slopes = slopes->size() == 1 ? nullptr : slopes->data();
+      return;
+    }
+    const auto name = py::cast<std::string>(activation.attr("name"));
+#define RELPROP_WHERE_NAMED(Activation)                                      \
+  if constexpr (!std::is_same_v<math::Activation<T>, math::PReLU<T>>)        \
+    if (name == math::Activation<T>::name) {                                 \
+      math::Activation<T> compiled{};                                        \
+      read_fields(activation, compiled);                                     \
+      of.activation = compiled;                                              \
+    }
+    FOR_EACH_ACTIVATION(RELPROP_WHERE_NAMED)
+#undef RELPROP_WHERE_NAMED
   }
-  py::ssize_t of(py::ssize_t i) const { return i / inner % count; }
 };
 
-// y = f(activation, i) for each element i of z. The activation is the struct of the same name, its fields read from
-// the dataclass; one with a slope per channel is a struct per channel.
+// The array that f(activation, pointer to it) fills, in the shape of z.
 template <class T, class F>
-py::object map_activation(py::handle activation, const py::array& z, F&& f) {
-  const auto name = py::cast<std::string>(activation.attr("name"));
-  auto out = empty_like<T>(z);
-  const auto run = [&](const auto& of) {
-    for (py::ssize_t i = 0; i < out.size(); ++i) out.mutable_data()[i] = f(of(i), i);
-    return out;
-  };
-  if (name == PReLU<T>::name) {
-    const Channels channels(z);
-    const auto slope = Array<T>(py::cast<py::array>(activation.attr("slope")));
-    if (slope.size() != 1 && slope.size() != channels.count)
-      throw py::value_error("slope has " + std::to_string(slope.size()) + " values, expected " + std::to_string(channels.count));
-    return run([&](py::ssize_t i) { return PReLU<T>{{slope.data()[slope.size() == 1 ? 0 : channels.of(i)]}}; });
+py::object filled(const py::object& activation, const py::array& z, const std::optional<py::array>& slope, F&& f) {
+  const ActivationFor<T> made(activation, z, slope);
+  auto out = empty<T>(shape_of(z));
+  T* data = out.mutable_data();
+  {
+    py::gil_scoped_release release;
+    f(made.of, data);
   }
-#define RELPROP_WHERE_NAMED(Activation)                  \
-  if (name == Activation<T>::name) {                     \
-    Activation<T> compiled{};                            \
-    read_fields(activation, compiled);                   \
-    return run([&](py::ssize_t) { return compiled; });   \
-  }
-  FOR_EACH_ACTIVATION(RELPROP_WHERE_NAMED)
-#undef RELPROP_WHERE_NAMED
-  throw py::value_error("activation '" + name + "' is not compiled");
+  return out;
 }
 
-// y = f(activation, z, other) for each element.
-template <class F>
-py::object map_pair(py::handle activation, const py::array& z, const char* name, const py::array& other, F&& f) {
-  return with_dtype("z", z, [&](auto zero) {
+py::object activation_forward(const py::object& z_, const py::object& activation) {
+  if (!is_compiled(activation)) return reference("activation_forward", py::make_tuple(z_, activation));
+  const auto z = floats("z", z_);
+  const auto slope = slopes_of(activation);
+  return with_widest({z, slope.value_or(z)}, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const auto in = matching<T>("z", z, z), second = matching<T>(name, other, z);
-    return map_activation<T>(activation, z, [&](const auto& a, py::ssize_t i) { return f(a, in.data()[i], second.data()[i]); });
+    const Packed<T> z_data(z);
+    return filled<T>(activation, z, slope,
+                     [in = z_data.data()](const auto& of, T* out) { cpu::activation_forward(of, in, out); });
   });
 }
 
-template <class F>
-py::object map_one(py::handle activation, const py::array& z, F&& f) {
-  return map_pair(activation, z, "z", z, [&](const auto& a, auto v, auto) { return f(a, v); });
-}
-
-py::object value(py::handle activation, const py::array& z) {
-  return map_one(activation, z, [](const auto& a, auto v) { return a.value(v); });
-}
-
-py::object derivative(py::handle activation, const py::array& z) {
-  return map_one(activation, z, [](const auto& a, auto v) { return a.derivative(v); });
-}
-
-py::object ratio(py::handle activation, const py::array& z, double epsilon) {
-  return map_one(activation, z, [&](const auto& a, auto v) { return activation_ratio(a, v, static_cast<decltype(v)>(epsilon)); });
-}
-
-py::object quotient(py::handle activation, const py::array& z, const py::array& z0) {
-  return map_pair(activation, z, "z0", z0, [](const auto& a, auto v, auto v0) { return a.quotient(v, v0); });
-}
-
-py::object guided_gradient(py::handle activation, const py::array& z, const py::array& G) {
-  return map_pair(activation, z, "G", G, [](const auto& a, auto v, auto g) { return guided(a, v, g); });
-}
-
-py::object rectified_gradient(py::handle activation, const py::array& z, const py::array& G) {
-  return map_pair(activation, z, "G", G, [](const auto& a, auto v, auto g) { return rectified(a, v, g); });
-}
-
-// (name, fields) of every compiled activation, in the order of FOR_EACH_ACTIVATION.
-py::list list() {
-  py::list all;
-#define RELPROP_ADD(Activation) all.append(py::make_tuple(Activation<double>::name, field_names<Activation<double>>()));
-  FOR_EACH_ACTIVATION(RELPROP_ADD)
-#undef RELPROP_ADD
-  return all;
-}
-
-bool zero_at_zero(py::handle activation) {
-  bool answer = false;
-  map_activation<double>(activation, py::array_t<double>(1), [&](const auto& a, py::ssize_t) {
-    answer = a.zero_at_zero();
-    return double(answer);
+// f′(z) times a signal, which is called `name` and has z's shape.
+py::object times_derivative(const char* name, const py::object& z_, const py::object& activation, const py::object& signal_) {
+  const auto z = floats("z", z_), signal = floats(name, signal_);
+  check_shape(name, signal, shape_of(z));
+  const auto slope = slopes_of(activation);
+  return with_widest({z, signal, slope.value_or(z)}, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const Packed<T> z_data(z), signal_data(signal);
+    return filled<T>(activation, z, slope, [z_in = z_data.data(), in = signal_data.data()](const auto& of, T* out) {
+      cpu::activation_gradient(of, z_in, in, out);
+    });
   });
-  return answer;
+}
+
+py::object activation_gradient(const py::object& z, const py::object& activation, const py::object& G) {
+  if (!is_compiled(activation)) return reference("activation_gradient", py::make_tuple(z, activation, G));
+  return times_derivative("G", z, activation, G);
+}
+
+py::object activation_tangent(const py::object& z, const py::object& activation, const py::object& dz) {
+  if (!is_compiled(activation)) return reference("activation_tangent", py::make_tuple(z, activation, dz));
+  return times_derivative("dz", z, activation, dz);
+}
+
+py::object activation_relevance(const py::object& z, const py::object&, const py::object& R) {
+  check_shape("R", floats("R", R), shape_of(floats("z", z)));
+  return R;
+}
+
+py::object activation_ratio(const py::object& z_, const py::object& activation, const py::object& epsilon) {
+  const auto by_pyref = [&] { return reference("activation_ratio", py::make_tuple(z_, activation, epsilon)); };
+  if (!is_compiled(activation)) return by_pyref();
+  const auto z = floats("z", z_);
+  const auto slope = slopes_of(activation);
+  return with_widest({z, slope.value_or(z)}, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    T acting{};
+    read_field("epsilon", epsilon, acting);
+    const Packed<T> z_data(z);
+    if (cpu::activation_has_pole(ActivationFor<T>(activation, z, slope).of, z_data.data(), acting)) return by_pyref();  // raises
+    return filled<T>(activation, z, slope,
+                     [in = z_data.data(), acting](const auto& of, T* out) { cpu::activation_ratio(of, in, acting, out); });
+  });
+}
+
+py::object activation_quotient(const py::object& z_, const py::object& z0_, const py::object& activation) {
+  if (!is_compiled(activation)) return reference("activation_quotient", py::make_tuple(z_, z0_, activation));
+  auto z = floats("z", z_), z0 = floats("z0", z0_);
+  const bool one_z0 = z.ndim() > 1 && z0.ndim() == z.ndim() && z0.shape(0) == 1 && z.shape(0) != 1 &&
+                      std::equal(z.shape() + 1, z.shape() + z.ndim(), z0.shape() + 1);
+  if (!one_z0 && shape_of(z) != shape_of(z0)) {  // as NumPy broadcasts
+    try {
+      const py::sequence both = py::module_::import("numpy").attr("broadcast_arrays")(z, z0);
+      z = py::cast<py::array>(both[0]);
+      z0 = py::cast<py::array>(both[1]);
+    } catch (const py::error_already_set&) {
+      return reference("activation_quotient", py::make_tuple(z_, z0_, activation));  // raises in pyref's words
+    }
+  }
+  const auto slope = slopes_of(activation);
+  return with_widest({z, z0, slope.value_or(z)}, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const Packed<T> z_data(z), z0_data(z0);
+    return filled<T>(activation, z, slope, [&, z_in = z_data.data(), z0_in = z0_data.data()](const auto& of, T* out) {
+      cpu::activation_quotient(of, z_in, z0_in, one_z0, out);
+    });
+  });
 }
 
 }  // namespace
 
-void bind_activation(py::module_& module) {
+void bind_activation(py::module_& cpu) {
   using namespace py::literals;
-  module.def("activation_list", &list);
-  module.def("activation_zero_at_zero", &zero_at_zero, "activation"_a);
-  module.def("activation_value", &value, "activation"_a, "z"_a);
-  module.def("activation_derivative", &derivative, "activation"_a, "z"_a);
-  module.def("activation_ratio", &ratio, "activation"_a, "z"_a, "epsilon"_a = 0);
-  module.def("activation_quotient", &quotient, "activation"_a, "z"_a, "z0"_a);
-  module.def("activation_guided", &guided_gradient, "activation"_a, "z"_a, "G"_a);
-  module.def("activation_rectified", &rectified_gradient, "activation"_a, "z"_a, "G"_a);
+  cpu.def("activation_forward", &activation_forward, "z"_a, "activation"_a);
+  cpu.def("activation_gradient", &activation_gradient, "z"_a, "activation"_a, "G"_a);
+  cpu.def("activation_tangent", &activation_tangent, "z"_a, "activation"_a, "dz"_a);
+  cpu.def("activation_relevance", &activation_relevance, "z"_a, "activation"_a, "R"_a);
+  cpu.def("activation_ratio", &activation_ratio, "z"_a, "activation"_a, "epsilon"_a = py::int_(0));
+  cpu.def("activation_quotient", &activation_quotient, "z"_a, "z0"_a, "activation"_a);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "machine/memory.h"
+#include "relprop/account.h"
 #include "rule.h"
 
 namespace relprop::bind {

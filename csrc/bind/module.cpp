@@ -3,24 +3,32 @@
 
 namespace py = pybind11;
 
-void bind_activation(py::module_& module);
+void bind_activations(py::module_& module);
 void bind_gates(py::module_& module);
 void bind_numerics(py::module_& module);
 void bind_rules(py::module_& module);
 void bind_machine(py::module_& module);
 
+void bind_activation(py::module_& cpu);
+void bind_batchnorm(py::module_& cpu);
 void bind_dense(py::module_& cpu);
+void bind_merge(py::module_& cpu);
+void bind_product(py::module_& cpu);
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled part of relprop. Use pyref's names through relprop instead.";
   module.attr("__version__") = RELPROP_VERSION;
   module.attr("source_digest") = RELPROP_SOURCE_DIGEST;
-  bind_activation(module);
+  bind_activations(module);
   bind_gates(module);
   bind_numerics(module);
   bind_rules(module);
   bind_machine(module);
 
   auto cpu = module.def_submodule("cpu", "Kernels on the host, under pyref's names.");
+  bind_activation(cpu);
+  bind_batchnorm(cpu);
   bind_dense(cpu);
+  bind_merge(cpu);
+  bind_product(cpu);
 }

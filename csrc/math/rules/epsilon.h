@@ -38,25 +38,45 @@ struct Epsilon : Parts<Epsilon<T>, T> {
 
   HD T denominator(int, const T* z) const { return z[0]; }
 
+  // Without branches, so that a loop becomes vector code: what the other options hand on is 0 / 0 or unread.
   HD void split(T R, const T* z, const T* e, T* s) const {
+    const T b = z[1], count = z[2], absolute = z[3];
+    const bool by_size = bias == Bias::proportional && absolute != 0;
     s[0] = share(R, z[0], e[0], stabilizer);
-    if (parts() == 1) return;
-    const T b = z[1], count = z[2];
     s[1] = count == 0 ? T(0) : -s[0];  // a unit without inputs keeps its bias
-    if (bias == Bias::proportional) {
-      const T absolute = z[3];
-      s[2] = absolute == 0 ? safe_divide(s[0] * b, count) : T(0);
-      s[3] = safe_divide(s[0] * b, absolute);
-    } else {
-      const T shared = absorb_epsilon ? b + epsilon * sign(z[0]) : b;
-      s[2] = safe_divide(s[0] * shared, count);
-    }
+    const T evenly = safe_divide(s[0] * (absorb_epsilon ? b + epsilon * sign(z[0]) : b), count);
+    s[2] = by_size ? T(0) : evenly;
+    s[3] = safe_divide(s[0] * b, absolute);
   }
 
   HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
     withheld(R, z[0], e[0], stabilizer, by_stabilizer, dropped);
     if (absorb_epsilon && z[2] != 0) by_stabilizer = T(0);
   }
+
+  template <class Schedule>
+  void lower(const Known&, Schedule&& run) const;
 };
+
+// The same where the bias is not handed to the inputs: one part and nothing else.
+template <class T>
+struct EpsilonAlone : Epsilon<T> {
+  static constexpr int max_parts = 1;
+
+  HD int parts() const { return 1; }
+  HD void split(T R, const T* z, const T* e, T* s) const { s[0] = share(R, z[0], e[0], this->stabilizer); }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    withheld(R, z[0], e[0], this->stabilizer, by_stabilizer, dropped);
+  }
+};
+
+template <class T>
+template <class Schedule>
+void Epsilon<T>::lower(const Known&, Schedule&& run) const {
+  if (parts() == 1)
+    run(EpsilonAlone<T>{*this});
+  else
+    run(*this);
+}
 
 }  // namespace relprop::math
