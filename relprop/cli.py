@@ -1,4 +1,4 @@
-"""The command line: relprop demo | explain | verify | methods | info."""
+"""The command line: relprop demo | explain | verify | reproduce | methods | info."""
 
 import ast
 import json
@@ -346,6 +346,69 @@ def _print_report(report):
     console.print(
         f"{len(report.rows) - len(failed)} of {len(report.rows)} hold; {report.cases} cases, seed {report.seed}"
     )
+
+
+# ── reproduce ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop reproduce interior-gradients --quick --out runs/interior")
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An experiment, by its name or id: --list names them.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the experiments, and what data each can use.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Run every experiment, and make a page over them.")] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Data in place of what ships: mnist:FOLDER; --list says which.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Network in place of the experiment's own, where it takes one.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="How many samples, in place of the experiment's own number.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, or a name that relprop info lists.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples and steps: seconds in place of minutes.")
+    ] = False,
+    as_json: Json = False,
+):
+    """Run an experiment of the papers: figures, tables, numbers, and a page that says whether the claim holds.
+
+    Exit code 0 if the run was made, whatever its verdict.
+    """
+    from relprop.experiments import command
+
+    if show:
+        rows = command.listed()
+        if as_json:
+            _print_json(rows)
+        else:
+            _print_table(_console(), list(rows[0]), [[_cell(v) for v in row.values()] for row in rows])
+        return
+    if (name is None) == (not everything):
+        raise typer.BadParameter("name an experiment, or say --all; --list names them")
+    if everything and (data is not None or model is not None or samples is not None):
+        raise typer.BadParameter("--data, --model and --samples belong to one experiment, not to --all")
+    asked = {"seed": seed, "backend": backend, "quick": quick, "resume": resume}
+    if everything:
+        done = command.run_all(out or Path("runs"), **asked)
+    else:
+        done = [command.run_one(name, out, data=data, model=model, samples=samples, **asked)]
+    if as_json:
+        _print_json(done)
+    else:
+        console = _console()
+        for row in done:
+            console.print(f"[bold]{row['id']}[/] {row['title']}: {row['verdict']}", soft_wrap=True)
+            for line in row.get("findings", ()):
+                console.print(f"  {line}", markup=False, soft_wrap=True)
+            if row["page"]:
+                console.print(f"  page: {row['page']}", soft_wrap=True)
+    raise typer.Exit(0 if all(row["page"] for row in done) else 1)
 
 
 # ── methods, info ──────────────────────────────────────────────────────────────────────────────────────

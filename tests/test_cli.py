@@ -262,7 +262,8 @@ ERRORS = [
     (("verify", "--cases", "few"), 2, "'--cases'"),
     (("demo", "--network", "rnn"), 1, "network is 'rnn', expected one of 'mlp', 'cnn'"),
     (("demo", "--digit", "200"), 1, "digit is 200, expected a number from 0 to 199"),
-    (("reproduce",), 2, "reproduce"),
+    (("reproduce",), 2, "--list names them"),
+    (("reprodcue",), 2, "reprodcue"),
     (("methods", "--jsn"), 2, "--jsn"),
 ]
 

@@ -1,0 +1,25 @@
+"""The papers' experiments, one module each; EXPERIMENTS is the one table of them.
+
+An experiment is a statement that a paper makes about real networks, the work that tests it, and a test that can come
+out against the paper. `relprop reproduce` runs it on data that ships, or on the paper's own where the user has it.
+"""
+
+from pyref.check import nearest
+from relprop.experiments import interior_gradients
+
+__all__ = ["EXPERIMENTS", "find"]
+
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (interior_gradients,)}
+
+
+def find(name):
+    """An experiment by its name or its id.
+
+    Raises
+        ValueError  no such experiment, with the nearest.
+    """
+    by_id = {e.id.lower(): e for e in EXPERIMENTS.values()}
+    found = EXPERIMENTS.get(name.lower()) or by_id.get(name.lower())
+    if found is None:
+        raise ValueError(f"there is no experiment {name!r}; {nearest(name, [*EXPERIMENTS, *by_id])}")
+    return found

@@ -1,0 +1,112 @@
+"""What an experiment is: a statement of a paper, the pieces of work that test it, and how the answer is read off."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from relprop.experiments.ordering import DIFFERS, HOLDS, UNDECIDED, Outcome
+
+__all__ = ["Expectation", "Experiment", "Piece", "Picture", "Table", "conclude"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One part of a run's work, deterministic from the settings: it is stored when done and never done twice.
+
+    make(run) returns {name: array}, which is stored as .npz, or a `pyref.Network`, stored as .safetensors; it reads
+    what earlier pieces left by `run[name]` and draws from `run.rng(name)`.
+    """
+
+    name: str
+    make: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One ordering that the paper claims, and the test that it can fail.
+
+    says     the ordering in words
+    test     from the run's numbers, as they stand in numbers.json, to an Outcome
+    because  how this run differs from the paper's, shown where the outcome is another than the paper's
+    """
+
+    says: str
+    test: Callable[[dict], Outcome]
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure and what it shows."""
+
+    name: str
+    caption: str
+    figure: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values."""
+
+    name: str
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of a paper.
+
+    id       as in the list of experiments: X-c
+    name     what the command line calls it
+    paper    key of pyref/REFERENCES.md
+    figure   where it stands in the paper
+    claim    what the paper says it shows, in our words
+    sources  {data source: what it is}; the first needs no files of the user's
+    samples  (how many by default, how many when quick); 0 where samples have no meaning
+    pieces, numbers, pictures, tables
+             from the run: the work, the numbers that it comes to as plain JSON values, and how they are shown
+    needs    distributions beyond relprop's own without which it does not run, by extra
+    """
+
+    id: str
+    name: str
+    title: str
+    paper: str
+    figure: str
+    claim: str
+    expectations: tuple[Expectation, ...]
+    sources: dict[str, str]
+    samples: tuple[int, int]
+    pieces: Callable[[Any], list[Piece]]
+    numbers: Callable[[Any], dict]
+    pictures: Callable[[Any, dict], list[Picture]]
+    tables: Callable[[Any, dict], list[Table]]
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def conclude(experiment, numbers):
+    """(verdict, [{says, verdict, found, because}]) of a run's numbers.
+
+    The verdict is `holds` where every expectation does, `does not hold` where none does, and otherwise
+    `differs because` of those that are named.
+    """
+    rows = []
+    for expectation in experiment.expectations:
+        outcome = expectation.test(numbers)
+        row = {"says": expectation.says, "verdict": outcome.verdict, "found": outcome.found}
+        if outcome.verdict != HOLDS and expectation.because:
+            row["because"] = expectation.because
+        rows.append(row)
+    verdicts = {row["verdict"] for row in rows}
+    if verdicts == {HOLDS}:
+        return HOLDS, rows
+    if HOLDS not in verdicts:
+        return (UNDECIDED if UNDECIDED in verdicts else DIFFERS), rows
+    failed = "; ".join(f"“{row['says']}” {_shortly(row['verdict'])}" for row in rows if row["verdict"] != HOLDS)
+    return f"differs because {failed}", rows
+
+
+def _shortly(verdict):
+    return "is not decided by this many samples" if verdict == UNDECIDED else "does not hold"

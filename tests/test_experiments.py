@@ -1,0 +1,258 @@
+"""Runs of experiments: whole files or none, resumed byte for byte, and verdicts that can come out either way."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relprop import cli
+from relprop.experiments import EXPERIMENTS, command, find
+from relprop.experiments import run as runs
+from relprop.experiments.charts import Curve, curves_figure
+from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table, conclude
+from relprop.experiments.ordering import DIFFERS, HOLDS, UNDECIDED, all_of, is_so, mean_error, more
+from relprop.experiments.run import Settings, reproduce
+
+# ---- a small experiment: one network's weight, three draws ----
+
+
+def draw(k, run):
+    return {"values": run.rng(f"draw-{k}").normal(size=run.samples) + float(run["model"]["dense3"][0, 0])}
+
+
+def model(run):
+    from relprop.models import zoo
+
+    network = zoo.load("digits-mlp-relu", "float32")
+    return {"dense3": np.asarray(list(network.nodes.values())[-1].layer.w)}
+
+
+def toy_pieces(run):
+    return [Piece("model", model), *(Piece(f"draw-{k}", partial(draw, k)) for k in range(3))]
+
+
+def toy_numbers(run):
+    return {"values": [run[f"draw-{k}"]["values"] for k in range(3)]}
+
+
+def toy_pictures(run, n):
+    mean, error = mean_error(n["values"])
+    return [
+        Picture("toy", "A curve.", curves_figure({"toy": {"draws": Curve(range(len(mean)), mean, error)}}, "k", ""))
+    ]
+
+
+def toy_tables(run, n):
+    return [Table("toy", "Draws", ("draw", "first"), [[k, v[0]] for k, v in enumerate(n["values"])])]
+
+
+TOY = Experiment(
+    id="T", name="toy", title="Draws", paper="sixt2020", figure="none", claim="The numbers are large.",
+    expectations=(Expectation("they spread", lambda n: is_so(np.std(n["values"]) > 0, f"{np.std(n['values']):.2f}")),),
+    sources={"none": "Nothing is read."}, samples=(8, 4),
+    pieces=toy_pieces, numbers=toy_numbers, pictures=toy_pictures, tables=toy_tables,
+)  # fmt: skip
+SETTINGS = Settings("toy", "none", 4, 0, "pyref", True)
+
+
+def contents(folder):
+    """Every file but the times."""
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    assert files.pop("times.json")
+    return files
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    reproduce(TOY, SETTINGS, folder)
+    return contents(folder)
+
+
+# ---- interrupted and resumed ----
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_that_stops_at_any_write_ends_with_the_same_bytes(whole, tmp_path, monkeypatch):
+    """Stopped with each of its files written but not yet renamed into place, and gone on from there."""
+    real, seen = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(b), real(a, b)))
+    reproduce(TOY, SETTINGS, tmp_path / "counted")
+    assert len(seen) == len(whole) + 1  # and the times
+    for at in range(len(seen)):
+        count = iter(range(1000))
+
+        def replace_or_die(a, b, at=at, count=count):
+            if next(count) == at:
+                raise Killed
+            real(a, b)
+
+        monkeypatch.setattr(os, "replace", replace_or_die)
+        with pytest.raises(Killed):
+            reproduce(TOY, SETTINGS, tmp_path / str(at))
+        monkeypatch.setattr(os, "replace", real)
+        reproduce(TOY, SETTINGS, tmp_path / str(at), resume=True)
+        assert contents(tmp_path / str(at)) == whole
+
+
+def test_kill_9_at_random_moments_then_resume_gives_the_same_bytes(whole, tmp_path):
+    folder = tmp_path / "run"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from test_experiments import TOY, SETTINGS, reproduce;"
+        "print('ready', flush=True); reproduce(TOY, SETTINGS, sys.argv[1], resume=True)"
+    )
+    words = [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)]
+    chance = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(words, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(chance.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    reproduce(TOY, SETTINGS, folder, resume=True)
+    assert contents(folder) == whole
+
+
+def test_a_file_that_was_being_written_is_not_kept(tmp_path):
+    reproduce(TOY, SETTINGS, tmp_path)
+    (tmp_path / "pieces" / "draw-2.part.npz").write_bytes(b"half")
+    (tmp_path / "pieces" / "draw-2.npz").unlink()
+    reproduce(TOY, SETTINGS, tmp_path, resume=True)
+    assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_a_finished_piece_is_not_made_again(tmp_path):
+    reproduce(TOY, SETTINGS, tmp_path)
+
+    def never(run):
+        raise AssertionError
+
+    again = replace(TOY, pieces=lambda run: [Piece(p.name, never) for p in toy_pieces(run)])
+    reproduce(again, SETTINGS, tmp_path, resume=True)
+
+
+def test_another_seed_gives_other_numbers(whole, tmp_path):
+    reproduce(TOY, replace(SETTINGS, seed=1), tmp_path)
+    assert contents(tmp_path)["numbers.json"] != whole["numbers.json"]
+
+
+# ---- what a run refuses ----
+
+
+def test_a_run_is_not_written_over_or_mixed(tmp_path):
+    reproduce(TOY, SETTINGS, tmp_path)
+    with pytest.raises(ValueError, match="holds a run already: --resume"):
+        reproduce(TOY, SETTINGS, tmp_path)
+    with pytest.raises(ValueError, match="was started with seed 0, not 3"):
+        reproduce(TOY, replace(SETTINGS, seed=3), tmp_path, resume=True)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match="holds other things"):
+        reproduce(TOY, SETTINGS, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_missing_is_named_with_its_extra(tmp_path):
+    with pytest.raises(
+        ImportError, match=r"toy needs no_such_module, which is not installed: pip install relprop\[train\]"
+    ):
+        reproduce(replace(TOY, needs={"train": ("no_such_module", "numpy")}), SETTINGS, tmp_path / "run")
+
+
+def test_objects_are_not_stored(tmp_path):
+    run = runs.Run(TOY, SETTINGS, tmp_path)
+    with pytest.raises(TypeError, match="no plain arrays: a"):
+        run.store("x", {"a": [{}, None]})
+
+
+# ---- verdicts ----
+
+
+def test_an_ordering_holds_fails_or_is_open():
+    rng = np.random.default_rng(0)
+    small = rng.normal(size=50)
+    assert more(small + 1, small, "ab").verdict == HOLDS
+    assert more(small, small + 1, "ab").verdict == DIFFERS
+    assert more(small, small, "ab").verdict == DIFFERS  # equal is not more
+    assert more(small, rng.normal(size=50), "ab").verdict == UNDECIDED
+    assert more(small + 1, small, "ab", effect=2).verdict == DIFFERS
+
+
+def test_verdicts_follow_from_expectations():
+    yes, no, open_ = (is_so(True, ""), is_so(False, ""), replace(is_so(True, ""), verdict=UNDECIDED))
+
+    def verdict(*outcomes):
+        tests = tuple(Expectation(f"e{k}", lambda n, o=o: o, "fewer layers") for k, o in enumerate(outcomes))
+        return conclude(replace(TOY, expectations=tests), {})
+
+    assert verdict(yes, yes)[0] == HOLDS
+    assert verdict(no, no)[0] == DIFFERS
+    assert verdict(yes, no)[0] == "differs because “e1” does not hold"
+    assert verdict(yes, open_)[0] == "differs because “e1” is not decided by this many samples"
+    assert [row.get("because") for row in verdict(yes, no)[1]] == [None, "fewer layers"]
+    assert all_of([yes, open_]).verdict == UNDECIDED and all_of([yes, open_, no]).verdict == DIFFERS
+
+
+def test_numbers_are_plain_json():
+    value = {"a": np.float32(0.5), "b": np.array([[1.0, np.nan]]), "c": (np.int64(3), np.inf), 4: np.bool_(True)}
+    assert runs._plain(value) == {"a": 0.5, "b": [[1.0, None]], "c": [3, None], "4": True}
+
+
+# ---- the table, the page and the command ----
+
+
+def test_every_experiment_says_what_it_needs_to():
+    from relprop.experiments import EXPERIMENTS as table
+
+    assert len({e.id for e in table.values()}) == len(table)
+    references = (Path(__file__).parents[1] / "pyref/REFERENCES.md").read_text()
+    for name, e in table.items():
+        assert name == e.name and f"[{e.paper}]" in references
+        assert e.claim and e.figure and e.expectations and all(x.says for x in e.expectations)
+        assert e.samples[0] >= e.samples[1] >= 0 and find(e.id) is find(name) is e
+
+
+def test_the_page_needs_nothing_else_and_says_what_was_found(whole):
+    page = whole["index.html"].decode()
+    assert "The numbers are large." in page and ">holds<" in page and 'src="data:image/svg+xml;base64,' in page
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    about = json.loads(whole["numbers.json"])
+    assert about["verdict"] == HOLDS and about["settings"]["seed"] == 0
+
+
+def test_the_command_lists_and_refuses(capsys):
+    assert cli.run(["reproduce", "--list", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(EXPERIMENTS)
+    for words, says in (
+        ([], "name an experiment"),
+        (["saturatoin"], "there is no experiment 'saturatoin'"),
+        (["interior-gradients", "--data", "moon:x"], "has no data source 'moon:x'"),
+        (["interior-gradients", "--samples", "0"], "samples is 0"),
+        (["--all", "--samples", "3"], "belong to one experiment"),
+    ):
+        assert cli.run(["reproduce", *words]) != 0
+        assert says in capsys.readouterr().err
+
+
+def test_all_makes_a_page_over_the_runs_and_names_what_was_left_out(tmp_path, monkeypatch):
+    poor = replace(TOY, id="P", name="poor", needs={"train": ("no_such_module",)})
+    monkeypatch.setattr(command, "EXPERIMENTS", {"toy": TOY, "poor": poor})
+    monkeypatch.setattr(command, "find", {"toy": TOY, "poor": poor}.__getitem__)
+    rows = command.run_all(tmp_path, quick=True, backend="pyref")
+    assert [bool(row["page"]) for row in rows] == [True, False]
+    page = (tmp_path / "index.html").read_text()
+    assert 'href="toy/index.html"' in page and "needs no_such_module" in page
