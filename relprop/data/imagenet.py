@@ -100,7 +100,7 @@ def _nth(data, word, n):
 def _number(path, element, name):
     text = element.findtext(name)
     try:
-        return int(text)  # type: ignore[arg-type]  # None is refused like any other word
+        return int(text)
     except (TypeError, ValueError):
         raise damaged(path, 0, f"{name} is {text!r}, expected a number of pixels") from None
 
