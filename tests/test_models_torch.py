@@ -1,6 +1,8 @@
 """PyTorch modules as networks: forward equal, gradients equal to autograd, and the laws of every method hold."""
 
+import os
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +20,10 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 pytestmark = pytest.mark.peers
+
+LONG = (
+    os.environ.get("RELPROP_LONG") == "1"
+)  # torch.export takes up to seconds: the plain suite leaves out what repeats
 
 
 def small(channels):
@@ -55,6 +61,7 @@ class Summed(nn.Module):
         return y if y.ndim == 2 else torch.stack([y[:, 0].sum((1, 2)), y.mean((1, 2, 3))], dim=1)
 
 
+@cache
 def case(name):
     """(module, its network, two samples) in float64, so that what is left over is rounding and nothing else."""
     rng = np.random.default_rng(3)
@@ -68,7 +75,10 @@ def case(name):
     return module, relprop.from_torch(module, tensor(x)), x
 
 
-@pytest.fixture(scope="module", params=[*IMAGES, *READERS])
+SHORT = ["vgg16_bn", *list(IMAGES)[2:], "lstm, time first", "lstm, both ways", "gru, both ways"]
+
+
+@pytest.fixture(scope="module", params=[*IMAGES, *READERS] if LONG else SHORT)
 def imported(request):
     return case(request.param)
 
@@ -123,7 +133,7 @@ def test_exact_integrated_gradients_are_complete(name):
     assert (np.abs(a.delta) <= slack(net, a)).all()
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru, both ways"])
+@pytest.mark.parametrize("name", ["lstm, time first", "gru, both ways"])
 def test_integrated_gradients_of_recurrent_layers_are_complete(name):
     """Analytic along the line, so that the error of Gauss-Legendre vanishes faster than any power of m."""
     _, net, x = case(name)
@@ -134,7 +144,7 @@ def test_integrated_gradients_of_recurrent_layers_are_complete(name):
 # ── ids, several inputs, sharing ───────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", READERS if LONG else ["lstm, stacked", "gru"])
 def test_ids_are_read(name):
     module = randomize(modules.Reader(*READERS[name]), 2)
     ids = torch.tensor([[0, 1, 6, 2, 2], [3, 3, 5, 4, 0]])
@@ -149,9 +159,10 @@ def test_several_inputs_come_back_as_they_went_in():
     module = randomize(modules.TwoInputs(), 1)
     x = tensor(np.random.default_rng(1).normal(size=(2, 3))), tensor(np.random.default_rng(2).normal(size=(2, 2)))
     image, context = relprop.attribute(module, x, "gradient", np.ones_like)
+    net = relprop.from_torch(module, x)
     want = torch.autograd.grad(module(*(leaves := [t.clone().requires_grad_() for t in x])).sum(), leaves)
-    close(array(image), lambda net, _: want[0].numpy(), relprop.from_torch(module, x), np.zeros((2, 1)))
-    close(array(context), lambda net, _: want[1].numpy(), relprop.from_torch(module, x), np.zeros((2, 1)))
+    close(array(image), lambda net, _: want[0].numpy(), net, np.zeros((2, 1)))
+    close(array(context), lambda net, _: want[1].numpy(), net, np.zeros((2, 1)))
     named = relprop.attribute(module, {"image": x[0], "context": x[1]}, "gradient", np.ones_like)
     assert torch.equal(named["context"], context)
 
@@ -167,10 +178,12 @@ def test_values_are_tensors_of_the_inputs_dtype_and_device():
 def test_the_module_stays_as_it_was_and_weights_share_its_memory():
     module = modules.ResNet50(1 / 16, 5, blocks=(1,))
     module.bn1.eval()
+    module.sizes = sizes = [1, {"a": [2]}]
     modes = [m.training for m in module.modules()]
     before = {n: v.clone() for n, v in module.state_dict().items()}
     net = relprop.from_torch(module, torch.zeros(1, 3, 16, 16))
     assert [m.training for m in module.modules()] == modes and any(modes) and not all(modes)
+    assert module.sizes is sizes
     assert all(torch.equal(v, before[n]) for n, v in module.state_dict().items())
     assert all(not m._forward_hooks and not m._backward_hooks for m in module.modules())
     for node, parameter in (("conv1", module.conv1.weight), ("fc", module.fc.weight)):
@@ -245,24 +258,36 @@ def test_hard_sigmoid_is_imported():
     close(array(nn.Hardsigmoid()(x)), lambda net, x, *_: net(x), net, x.numpy())
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_operations_and_their_gradients(name):
+class All(nn.Module):
+    """Every function, as an output of its own: they are exported together."""
+
+    def forward(self, x):
+        return tuple(function(x) for function in FUNCTIONS.values())
+
+
+@pytest.fixture(scope="module")
+def functions():
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        function, x = FUNCTIONS[name], torch.randn(2, 4, 4, 3, generator=torch.Generator().manual_seed(1))
-        net = relprop.from_torch(Function(function), x)
-        leaf = x.clone().requires_grad_()
-        y = function(leaf)
-        weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
-        (y * weights).sum().backward()
+        x = torch.randn(2, 4, 4, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        return relprop.from_torch(All(), x), x, All()(x)
     finally:
         torch.set_default_dtype(default)
 
-    def gradient(net, x, *_):
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_operations_and_their_gradients(name, functions):
+    whole, x, outputs = functions
+    k = list(FUNCTIONS).index(name)
+    net, y = whole.up_to(whole.outputs[k]), outputs[k]
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
+    (gradient,) = torch.autograd.grad(y, x, weights, retain_graph=True)
+
+    def ours(net, x, *_):
         return pyref.gradient(net, x, lambda y: weights.numpy(), softmax="keep").values
 
-    close(array(leaf.grad), gradient, net, x.numpy())
+    close(array(gradient), ours, net, array(x))
 
 
 # ── refusals ───────────────────────────────────────────────────────────────────────────────────────────

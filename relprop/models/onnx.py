@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,13 @@ class Graph:
         self.readers = Counter(name for node in self.graph.node for name in node.input)
         self.readers.update(o.name for o in self.graph.output)
         self.read: dict[str, np.ndarray] = {}
-        self.size = model.ByteSize()
+        self.model = model
         self._check_operators()
+
+    @cached_property
+    def size(self):
+        """Bytes of the file, which is asked for where constants are folded."""
+        return self.model.ByteSize()
 
     def fail(self, reason):
         raise ValueError(f"{self.origin}: {reason}")

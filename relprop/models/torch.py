@@ -31,6 +31,7 @@ from relprop.models.torch_operations import (
     operation_name,
     states_whole,
 )
+from relprop.models.torch_state import Remembered
 
 __all__ = ["attribute", "from_torch"]
 
@@ -69,7 +70,7 @@ def from_torch(module, example_input, *, name=None, check=True):
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
     args, kwargs = _arguments(torch, example_input)
-    modes = {m: m.training for m in module.modules()}
+    held = {m: dict(vars(m)) for m in module.modules()}  # torch.export leaves copies of lists and dicts behind
     module.eval()
     try:
         exported = _export(torch, module, _several(torch, args), _several(torch, kwargs))
@@ -77,16 +78,19 @@ def from_torch(module, example_input, *, name=None, check=True):
         if check:
             _compare(torch, module, network, axes, args, kwargs)
     finally:
-        for m, training in modes.items():
-            m.training = training
+        for m, attributes in held.items():
+            for made in [k for k in vars(m) if k not in attributes]:
+                del vars(m)[made]
+            vars(m).update(attributes)
     return network
 
 
 def attribute(module, x, method="lrp", target=None, **options):
     """Which inputs an output of a PyTorch module is due to, as tensors: `explain` of `from_torch`, in one call.
 
-    The module is exported anew each time, because nothing tells whether its code has changed: for many batches
-    keep `net = from_torch(module, x)` and call `explain(net, x)`.
+    The network is kept for as long as the module lives and holds what it held: parameters, buffers, attributes,
+    submodules, hooks and methods are compared at each call, parameters by a digest of their values. Global variables
+    that `forward` reads are not: where they change, keep no network and call `from_torch`.
 
     Parameters
         x        a tensor, a tuple of tensors for several arguments, or a dict by argument
@@ -100,7 +104,7 @@ def attribute(module, x, method="lrp", target=None, **options):
     """
     torch = _torch()
     args, kwargs = _arguments(torch, x)
-    network = from_torch(module, x)
+    network = _network_of(torch, module, x, {**dict(enumerate(args)), **kwargs})
     given = kwargs or dict(zip(network.inputs, args, strict=False))
     on_host = {n: t.detach().cpu() for n, t in given.items()}
     options = {k: v.detach().cpu() if isinstance(v, torch.Tensor) else v for k, v in options.items()}
@@ -115,6 +119,17 @@ def attribute(module, x, method="lrp", target=None, **options):
     if isinstance(x, Mapping):
         return back
     return tuple(back.values()) if isinstance(x, tuple | list) else back[next(iter(back))]
+
+
+_REMEMBERED = Remembered()
+
+
+def _network_of(torch, module, x, tensors):
+    """`from_torch`, or what it gave before for a module in the same state and inputs of the same form."""
+    if not isinstance(module, torch.nn.Module):
+        return from_torch(module, x)
+    form = tuple((name, t.shape[1:], t.dtype, t.device) for name, t in tensors.items())
+    return _REMEMBERED.get(torch, module, (torch.get_default_dtype(), *form), lambda: from_torch(module, x))
 
 
 def _torch():
@@ -353,7 +368,7 @@ def _disturbed(network, x, backend):
         if v.dtype.kind != "f":
             return v
         size = (n + 16) * np.finfo(v.dtype).eps
-        return v * (1 + size * rng.uniform(-1, 1, size=v.shape)).astype(v.dtype)
+        return v * (1 + size * (2 * rng.random(v.shape, v.dtype.type) - 1))
 
     for node in network.nodes.values():
         layer, inputs = node.layer, [values[i] for i in node.inputs]
