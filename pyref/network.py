@@ -34,10 +34,12 @@ class Record(Mapping):
     """What a forward pass leaves behind: every value, by reference. Backward passes read it and compute nothing again.
 
     record["conv1"] or record["split", 1]; `record.inputs(node)` and `record.output(node)` as a layer wants them.
+    `layers` are the layers that made it, by node.
     """
 
-    def __init__(self, values: dict[Ref, Any]):
+    def __init__(self, values: dict[Ref, Any], layers: Mapping[str, Layer] | None = None):
         self._values = values
+        self.layers = dict(layers or {})
 
     def __getitem__(self, key):
         return self._values[_ref(key)]
@@ -223,7 +225,7 @@ class Network:
             y = node.layer.forward(backend, *(values[i] for i in node.inputs))
             for k, part in enumerate(y if node.layer.outputs > 1 else (y,)):
                 values.setdefault((node.name, k), part)
-        return Record(values)
+        return Record(values, {name: node.layer for name, node in self.nodes.items() if name in needed})
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""

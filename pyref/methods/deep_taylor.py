@@ -6,7 +6,7 @@ from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.methods.lrp import propagate_relevance
 from pyref.methods.method import start
-from pyref.numerics import pos, safe_divide
+from pyref.numerics import pos, safe_divide, sum_samples
 from pyref.rewrite import merge_batchnorm
 from pyref.rules.composite import assign_rules
 from pyref.rules.composite import deep_taylor as composite
@@ -24,7 +24,8 @@ def deep_taylor(network, x, target=None, *, low=None, high=None, seed="positive"
         [montavon2017] sec. 4, 5. Batch normalisation is merged first.
     Parameters
         low, high  bounds of the input, both or neither: numbers, or arrays that broadcast against a sample
-        seed       "positive": S_c⁺, as the theory asks (a ReLU at the top); "output": S_c, as [sixt2020] compute it
+        seed       "positive": S_c⁺, as the theory asks (a ReLU at the top); "output": S_c, as [sixt2020] compute it;
+                   what is injected stays as it is
         epsilon    stabiliser of all rules
         options    those of every method: `pyref.start`.
     Laws
@@ -38,9 +39,9 @@ def deep_taylor(network, x, target=None, *, low=None, high=None, seed="positive"
     network = merge_batchnorm(network)
     rules = assign_rules(composite(low, high, epsilon), network)
     run = start(network, x, target, **options)
-    R = run.v * run.record[run.output_ref]
-    total = run.output
-    if seed == "positive":
+    R = run.relevance
+    total = sum_samples(R)
+    if seed == "positive" and run.injected is None:
         total = pos(run.output)
         share = safe_divide(total, run.output)  # 1 where the output is positive, else 0
         R = R * np.reshape(share, (-1,) + (1,) * (R.ndim - 1))

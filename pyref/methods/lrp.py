@@ -3,6 +3,7 @@
 from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.methods.method import start
+from pyref.numerics import sum_samples
 from pyref.rewrite import merge_batchnorm as merge
 from pyref.rules import Epsilon, Norm, Pass
 from pyref.rules.composite import assign_rules
@@ -59,13 +60,12 @@ def lrp(
     settings = {"rule": rule, "rules": rules, "gate": gate, "form": form, "merge_batchnorm": merging}
     if form == "gradient":
         return _gradient_form(run, rules, gate, settings)
-    seed = run.v * run.record[run.output_ref]
-    signals, ledger = propagate_relevance(run, seed, rules, gate)
+    signals, ledger = propagate_relevance(run, run.relevance, rules, gate)
     return Attribution(
         "lrp",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=run.output - ledger.total("kept") if run.is_cut else None,
+        expected=sum_samples(run.relevance) - ledger.total("kept") if run.is_cut else None,
         signals=signals,
         biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
         ledger=ledger,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyref.check import check_choice, check_finite, check_float
+from pyref.check import check_choice, check_finite, check_float, check_shape
 from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
 from pyref.target import target_value, target_weights
@@ -25,6 +25,7 @@ class Run:
              looked up in place of integer ids, or the nodes of `at`
     embedded names whose reference is an embedding: their values are summed over the embedding axis
     v        target weights in the shape of the output
+    injected the signal that starts at the output, where one was given in place of the method's own
     """
 
     network: Network
@@ -36,6 +37,12 @@ class Run:
     leaves: dict[str, Ref]
     embedded: frozenset[str]
     at: tuple[str, ...] | None
+    injected: Any = None
+
+    @property
+    def relevance(self):
+        """R at the output, from which relevance is handed back: v S, or what was injected in its place."""
+        return self.v * self.record[self.output_ref] if self.injected is None else self.injected
 
     @property
     def output(self):
@@ -101,6 +108,8 @@ def start(
     softmax="strip",
     backend=None,
     allow_nonfinite=False,
+    inject=None,
+    record=None,
 ) -> Run:
     """Forward pass and target, common to all methods.
 
@@ -111,9 +120,14 @@ def start(
         at       name or names of inner nodes to attribute to, in place of the inputs; the walk stops there
         softmax  "strip": explain the logit that a final softmax receives; "keep": explain its output
         backend  a module with pyref's names; pyref itself by default
+        inject   a signal in the shape of the output, from which the walk starts in place of the target's: a gradient,
+                 multiplier or relevance, as the method has it. With output= it starts at any node.
+        record   what `network.forward(x)` has left, so that nothing is evaluated again, unless the method rewrites
+                 the network: then it is
     Raises
         TypeError   x is not float32, float64 or exact (integers only where an embedding reads them)
-        ValueError  shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch
+        ValueError  shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch; a record of
+                    another x
     """
     check_choice("softmax", softmax, ("strip", "keep"))
     output_ref = _output(network, output)
@@ -123,9 +137,12 @@ def start(
     if (output_ref,) != network.outputs:
         network = network.up_to(output_ref)
     inputs = _inputs(network, x, allow_nonfinite)
-    record = network.forward(inputs, backend)
+    if record is None or not _made_by(record, network, inputs):
+        record = network.forward(inputs, backend)
     S = record[output_ref]
     check_finite(f"output {output_ref[0]!r}", S) if not allow_nonfinite else None
+    if inject is not None:
+        check_shape("inject", inject, S.shape)
     names = None if at is None else (at,) if isinstance(at, str) else tuple(at)
     leaves, embedded = _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
     return Run(
@@ -134,10 +151,11 @@ def start(
         inputs,
         record,
         output_ref,
-        target_weights(target, S),
+        target_weights(target, S) if inject is None else inject,
         leaves,
         frozenset(embedded),
         names,
+        inject,
     )
 
 
@@ -183,6 +201,20 @@ def _baseline(run, name, value, called):
         shape, expected = np.shape(value), tuple(like.shape)
         raise ValueError(f"{called} has shape {shape}, which does not broadcast to {expected}")
     return found
+
+
+def _made_by(record, network, inputs):
+    """Whether a record is of these layers; it must be of these inputs."""
+    if any(record.get(name) is not array for name, array in inputs.items()):
+        raise ValueError("record was made from other inputs than x")
+    return all(record.layers.get(name) is node.layer for name, node in network.nodes.items())
+
+
+def channel_mean(x):
+    """The mean of each channel (axis 1) over its image, of each sample's features where there is no image."""
+    axes = tuple(range(2, x.ndim)) if x.ndim > 2 else tuple(range(1, x.ndim))
+    count = int(np.prod([x.shape[a] for a in axes]))
+    return zeros_like(x) + np.sum(x, axis=axes, keepdims=True) / count
 
 
 def _output(network, output):

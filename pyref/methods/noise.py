@@ -7,7 +7,36 @@ import numpy as np
 
 from pyref.numerics import is_exact, number_like
 
-__all__ = ["noisy", "check_noise"]
+__all__ = ["generator", "normal", "noisy", "check_indices", "check_noise"]
+
+
+def generator(seed, stream, index, k=0):
+    """A generator of its own for the k-th draw of one sample, whatever batch the sample is in.
+
+    Counter-based: Philox keyed by (seed, stream), its counter starting at (k, index of the sample). [salmon2011]
+    """
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, k, index]))
+
+
+def normal(random, like, shape=None):
+    """N(0, 1) in like's kind and dtype, and its shape unless another is given; Fractions in exact arithmetic."""
+    shape = like.shape if shape is None else shape
+    xi = random.standard_normal(shape)
+    if is_exact(like):
+        xi = np.reshape(np.array([Fraction(v) for v in np.ravel(xi)] + [None], dtype=object)[:-1], shape)
+    return np.asarray(xi.astype(like.dtype), like=like)
+
+
+def check_indices(n, indices=None):
+    """The index of each of n samples, from `indices` or in order.
+
+    Raises
+        ValueError  indices of another length than the batch, or negative.
+    """
+    indices = list(range(n) if indices is None else map(int, indices))
+    if len(indices) != n or any(i < 0 for i in indices):
+        raise ValueError(f"indices is {indices}, expected one number >= 0 for each of {n} samples")
+    return indices
 
 
 def check_noise(run, samples, level, indices):
@@ -20,11 +49,7 @@ def check_noise(run, samples, level, indices):
         raise ValueError(f"samples is {samples}, expected a whole number, at least 1")
     if not (level >= 0 and math.isfinite(level)):
         raise ValueError(f"level is {level}, expected a number >= 0")
-    n = run.output.shape[0]
-    indices = list(range(n) if indices is None else map(int, indices))
-    if len(indices) != n or any(i < 0 for i in indices):
-        raise ValueError(f"indices is {indices}, expected one number >= 0 for each of {n} samples")
-    return indices
+    return check_indices(run.output.shape[0], indices)
 
 
 def noisy(run, k, level, seed, indices):
@@ -38,11 +63,7 @@ def noisy(run, k, level, seed, indices):
         copies = []
         for row, index in enumerate(indices):
             one = x[row]
-            bits = np.random.Philox(key=[seed, leaf], counter=[0, 0, k, index])
-            xi = np.random.Generator(bits).standard_normal(one.shape)
-            if is_exact(one):
-                xi = np.reshape(np.array([Fraction(v) for v in np.ravel(xi)] + [None], dtype=object)[:-1], one.shape)
             sigma = number_like(one, level) * (np.max(one) - np.min(one))
-            copies.append(one + sigma * np.asarray(xi.astype(one.dtype), like=one))
+            copies.append(one + sigma * normal(generator(seed, leaf, index, k), one))
         values[name] = np.stack(copies)
     return values

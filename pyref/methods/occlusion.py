@@ -9,7 +9,7 @@ import numpy as np
 from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.window import per_axis
-from pyref.methods.method import baselines, start
+from pyref.methods.method import baselines, channel_mean, start
 from pyref.numerics import is_exact, zeros_like
 
 __all__ = ["occlusion"]
@@ -140,17 +140,11 @@ def _fills(run, fill):
     """{leaf: v in the shape of the leaf}."""
     if isinstance(fill, str):
         check_choice("fill", fill, ("mean",))
-        return {name: _mean(v) for name, v in run.leaf_values.items()}
+        return {name: channel_mean(v) for name, v in run.leaf_values.items()}
     if isinstance(fill, list):  # one fill, not several
         fill = np.asarray(fill, like=next(iter(run.leaf_values.values())))
     (found,) = baselines(run, fill, called="fill")
     return found
-
-
-def _mean(v):
-    axes = tuple(range(2, v.ndim)) if v.ndim > 2 else tuple(range(1, v.ndim))
-    count = int(np.prod([v.shape[a] for a in axes]))
-    return zeros_like(v) + np.sum(v, axis=axes, keepdims=True) / count
 
 
 def _evaluate(run, covers, fills, batch_size, progress):

@@ -70,4 +70,4 @@ def propagate_patterns(run, patterns, combine, mask=True, project=False):
             return layer.gradient(run.backend, x, y, R)
         raise ValueError(f"patterns do not go through node {node.name!r} ({type(layer).__name__})")
 
-    return run.walk(run.v * run.record[run.output_ref], answer)
+    return run.walk(run.relevance, answer)
