@@ -1,5 +1,6 @@
 """Figures of `relprop.Attribution`, and how any figure is made and written."""
 
+import io
 import textwrap
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from matplotlib.figure import Figure
 
 from relprop.view.heatmap import aggregate, draw_heatmap, draw_input
 
-__all__ = ["SCALE_NOTE", "attribution_figure", "new_figure", "save_figure"]
+__all__ = ["SCALE_NOTE", "attribution_figure", "figure_bytes", "new_figure", "save_figure"]
 
 SCALE_NOTE = "Each panel has its own scale, symmetric about zero: blue negative, white zero, red positive."
+DPI = 130
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -22,7 +24,7 @@ def new_figure(width, height):
     return figure
 
 
-def save_figure(figure, path):
+def save_figure(figure, path, dpi=DPI):
     """Write a figure as .png, .svg or .pdf; the same figure gives the same bytes.
 
     Raises
@@ -31,10 +33,17 @@ def save_figure(figure, path):
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path.name} ends in {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
-    no_date = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with rc_context({"svg.hashsalt": "relprop"}):
-        figure.savefig(path, dpi=130, metadata=no_date[path.suffix])
+    path.write_bytes(figure_bytes(figure, path.suffix, dpi))
     return path
+
+
+def figure_bytes(figure, suffix, dpi=DPI):
+    """What `save_figure` writes into a file of this suffix."""
+    no_date = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    file = io.BytesIO()
+    with rc_context({"svg.hashsalt": "relprop"}):
+        figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=no_date[suffix])
+    return file.getvalue()
 
 
 def attribution_figure(attribution, samples=4, channels="sum"):

@@ -1,11 +1,13 @@
 """One heatmap: negative blue, zero white, positive red, on a scale that is symmetric about zero."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from pyref.check import check_choice
 
-__all__ = ["CHANNELS", "DIVERGING", "aggregate", "draw_heatmap", "draw_input", "symmetric_limit"]
+__all__ = ["CHANNELS", "DIVERGING", "aggregate", "draw_heatmap", "draw_input", "scale", "symmetric_limit"]
 
 # an odd number of colours, so that zero has one to itself: white
 DIVERGING = LinearSegmentedColormap.from_list(
@@ -39,12 +41,50 @@ def symmetric_limit(values):
     return float(sizes.max()) if sizes.size and sizes.max() > 0 else 1.0
 
 
-def draw_heatmap(axes, values, outline=None):
+@dataclass(frozen=True)
+class Scale:
+    """A scale from -limit to limit, and how many of a picture's finite values lie beyond it."""
+
+    limit: float
+    clipped: int
+    count: int
+
+    @property
+    def says(self):
+        """What a picture with this scale must say about clipping; nothing where there is none."""
+        return f"{self.clipped} of {self.count} values clipped" if self.clipped else ""
+
+    def __str__(self):
+        return f"± {self.limit:.3g}" + (f", {self.says}" if self.clipped else "")
+
+
+def scale(values, clip=None, limit=None):
+    """The symmetric scale of a picture: up to `limit`, else to a percentile of |value|, else to the largest |value|.
+
+    clip  a percentile, 0 < clip <= 100, interpolated linearly; the scale ends there and the rest is clipped
+
+    Raises
+        ValueError  clip out of range.
+    """
+    if clip is not None and not 0 < clip <= 100:
+        raise ValueError(f"clip is {clip}, expected a percentile: above 0, at most 100")
+    sizes = np.abs(values[np.isfinite(values)])
+    if limit is None:
+        limit = float(np.percentile(sizes, clip)) if clip is not None and sizes.size else 0
+        limit = limit or symmetric_limit(values)  # where most is zero, the percentile is no scale
+    return Scale(float(limit), int(np.count_nonzero(sizes > limit)), sizes.size)
+
+
+def draw_heatmap(axes, values, outline=None, clip=None, limit=None):
     """Draw a picture's heatmap and return the limit of its scale.
 
+    values   (h, w); what is not finite is grey
     outline  the input in the same shape, whose contour is drawn over it
+    clip     a percentile of |value| at which the scale ends: `scale` says how many values that clips, and whoever
+             draws the figure must say it
+    limit    the end of the scale, where several pictures share one
     """
-    limit = symmetric_limit(values)
+    limit = scale(values, clip, limit).limit
     axes.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect=_aspect(values))
     if outline is not None and outline.shape == values.shape and min(values.shape) > 1:
         _draw_outline(axes, outline)
