@@ -13,10 +13,11 @@ Arrays are batch first: images (n, c, h, w), sequences (n, t, c).
 
 from typing import TYPE_CHECKING, Any
 
-from pyref import attribution, layers, methods, network, numerics, rewrite, rules, summary, target, trace
+from pyref import attribution, layers, methods, metrics, network, numerics, rewrite, rules, summary, target, trace
 from pyref.attribution import *  # noqa: F403
 from pyref.layers import *  # noqa: F403
 from pyref.methods import *  # noqa: F403
+from pyref.metrics import *  # noqa: F403
 from pyref.network import *  # noqa: F403
 from pyref.numerics import *  # noqa: F403
 from pyref.rewrite import *  # noqa: F403
@@ -39,6 +40,7 @@ __all__ += summary.__all__
 __all__ += target.__all__
 __all__ += attribution.__all__
 __all__ += methods.__all__
+__all__ += metrics.__all__
 
 if TYPE_CHECKING:
     # A type checker does not follow __all__ through the cycle of these modules.

@@ -16,6 +16,7 @@ from pyref.methods.gradient_times_input import gradient_times_input
 from pyref.methods.guided_backprop import guided_backprop
 from pyref.methods.lrp import lrp
 from pyref.methods.method import start
+from pyref.metrics.matrix_chain import noise_to_signal
 from pyref.network import Network
 from pyref.numerics import neg, pos
 from pyref.rules import AlphaBeta, Epsilon, ZPlus
@@ -346,12 +347,6 @@ X7 = Theorem(
 
 
 # ── X8 ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def noise_to_signal(alpha, beta, m):
-    """ρ = σ / (|μ| √m) of an entry α W⁺ + β W⁻, W ~ N(0, 1): μ = (α - β)/√(2π), σ² = (α² + β²)/2 - μ²."""
-    mean = (alpha - beta) / np.sqrt(2 * np.pi)
-    return np.sqrt((alpha * alpha + beta * beta) / 2 - mean * mean) / (np.abs(mean) * np.sqrt(m))
 
 
 def misalignment(draw, alpha, beta, m, steps):

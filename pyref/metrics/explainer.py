@@ -1,0 +1,48 @@
+"""The methods that a metric runs itself, rather than measure attributions that are given."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyref.check import nearest
+from pyref.methods import METHODS
+
+__all__ = ["explainers"]
+
+
+def explainers(methods) -> dict[str, Any]:
+    """{label: explain(network, x, target, **options)} of what was given.
+
+        "lrp"                          a name of `pyref.METHODS`
+        ("lrp", {"rule": "z_plus"})    with options
+        a callable                     called as explain(network, x, target, **options); an `Attribution` or an array
+        {label: any of these}, or a list of names
+
+    Raises
+        ValueError  an unknown name, or nothing at all.
+        TypeError   anything else.
+    """
+    if isinstance(methods, list):
+        methods = {name: name for name in methods}
+    if not isinstance(methods, Mapping):
+        methods = {_label(methods): methods}
+    if not methods:
+        raise ValueError("there is nothing to measure: methods is empty")
+    return {str(label): _explainer(method) for label, method in methods.items()}
+
+
+def _label(method):
+    name = method[0] if isinstance(method, tuple) else method
+    return name if isinstance(name, str) else getattr(name, "__name__", "method")
+
+
+def _explainer(method):
+    method, fixed = method if isinstance(method, tuple) and len(method) == 2 else (method, {})
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
+        method = METHODS[method]
+    if not callable(method):
+        raise TypeError(
+            f"a method is given as a {type(method).__name__}, expected a name, a callable, or (either, {{}})"
+        )
+    return lambda network, x, target=None, **options: method(network, x, target, **fixed, **options)
