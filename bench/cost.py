@@ -1,0 +1,82 @@
+"""What a row must spend: passes over weights, from the rule and from the signs of what a layer reads.
+
+A pass is one product with the weights, forward or transposed, at 2 FLOP per weight and place. Elementwise work is not
+counted: it can ride in the passes. What a row takes beyond this is what there is to win.
+"""
+
+from dataclasses import dataclass
+
+import pyref
+
+__all__ = ["Cost", "must"]
+
+_BACKWARD = ("gradient", "saliency", "gradient_times_input", "guided_backprop", "deconvnet", "deeplift", "fullgrad")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """flops, and the bytes of weights that they read once per pass and of values that are kept between passes."""
+
+    flops: float
+    bytes: float
+
+
+def must(row, network, x):
+    """The least that the row's method spends on this network and batch; None where no count is stated."""
+    shapes = pyref.output_shapes(network)
+    per_node = {r.node: r.flops for r in pyref.summarize(network)}
+    weighted = [n for n in network.nodes.values() if n.layer.kind in ("dense", "conv", "recurrent")]
+    passes = _passes(row, network, x, weighted)
+    if passes is None:
+        return None
+    flops = sum(passes[n.name] * per_node[n.name] * len(x) for n in weighted)
+    size = x.dtype.itemsize
+    weights = sum(passes[n.name] * n.layer.w.size * size for n in weighted if hasattr(n.layer, "w"))
+    kept = sum(_count(shapes[n.name, 0]) for n in weighted) * len(x) * size
+    return Cost(flops, weights + (2 if row.method != "forward" else 1) * kept)
+
+
+def _count(shape):
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _passes(row, network, x, weighted):
+    """{node: passes over its weights}."""
+    if row.method == "forward":
+        return {n.name: 1 for n in weighted}
+    if row.method == "deeplift":  # the baseline's forward pass is one sample for the whole batch
+        return {n.name: 2 + 1 / len(x) for n in weighted}
+    if row.method in _BACKWARD:
+        return {n.name: 2 for n in weighted}
+    if row.method == "integrated_gradients":
+        m, first = row.options["m"], network.first_affine()
+        return {n.name: 3 if n.name in first else 2 * m for n in weighted}
+    if row.method == "lrp":
+        rules = pyref.assign_rules(row.options["rule"], network, **row.options.get("rule_options", {}))
+        record = network.forward(x[:1])
+        return {n.name: 1 + _extra(rules[n.name], bool((record.inputs(n)[0] >= 0).all())) for n in weighted}
+    return None
+
+
+def _extra(rule, nonnegative):
+    """Passes of a rule beyond the forward pass that every method begins with."""
+    match rule:
+        case pyref.Epsilon() | pyref.Norm():
+            return 1
+        case pyref.ZPlus() | pyref.AlphaBeta(alpha=1, beta=0):
+            return 2 if nonnegative else 3
+        case pyref.AlphaBeta():
+            return 4 if nonnegative else 3
+        case pyref.Gamma(form="weight"):
+            return 2
+        case pyref.Gamma():
+            return 3
+        case pyref.WSquare():
+            return 1
+        case pyref.ZBox():
+            return 2
+        case _:
+            return 0

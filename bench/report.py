@@ -1,0 +1,118 @@
+"""Results as text: one file a run, and bench/README.md from the newest run of each machine."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["HERE", "machine", "save", "table", "page"]
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def machine():
+    """What the figures depend on: processor, cores, versions, commit."""
+    import os
+
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    found = {"cpu": cpu or platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    found["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    for package in ("relprop", "numpy", "torch", "onnxruntime", "captum", "zennit"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
+    found["commit"] = git.stdout.strip() or None
+    return found
+
+
+def _lines(path):
+    path = Path(path)
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def save(run, name):
+    """Write a run to results/<name>/<date>-<commit>.json, one row a line, and return the path."""
+    folder = RESULTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{run['began'].replace(':', '').replace(' ', '-')}-{run['machine']['commit']}.json"
+    rows = ",\n".join("  " + json.dumps(row) for row in run["rows"])
+    head = json.dumps({k: v for k, v in run.items() if k != "rows"})
+    path.write_text(f'{head[:-1]}, "rows": [\n{rows}\n]}}\n')
+    return path
+
+
+def _time(seconds):
+    return (
+        f"{seconds * 1e6:.0f} µs"
+        if seconds < 1e-3
+        else f"{seconds * 1e3:.3g} ms"
+        if seconds < 1
+        else f"{seconds:.3g} s"
+    )
+
+
+def _size(count):
+    return "" if count is None else f"{count / 2**20:.0f} MiB"
+
+
+def table(rows):
+    """Markdown: each row's time and memory, what of the machine's rate it reaches, and each peer's factor."""
+    lines = [
+        "| row | relprop | spread | of SGEMM | extra memory | peers: time, extra memory, distance | factor | aim |",
+        "|---|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    for row in rows:
+        ours, peers = row["ours"], row["peers"]
+        answered = [p for p in peers if not p["refused"]]
+        shown = [f"{p['name']} {_time(p['median'])}, {_size(p['extra'])}, {p['differs']:.0e}" for p in answered]
+        shown += [f"{p['name']}: {p['refused']}" for p in peers if p["refused"]]
+        factor = min((p["median"] for p in answered), default=None)
+        cells = (
+            row["row"],
+            _time(ours["median"]),
+            f"{ours['spread']:.0%}",
+            "" if row["reached"] is None else f"{row['reached']:.0%}",
+            _size(ours["extra"]),
+            "; ".join(shown).replace("|", "\\|"),
+            "" if factor is None else f"{factor / ours['median']:.2f}×",
+            "" if row["aim"] is None else f"{row['aim']}×",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+_PAGE = """# Bench
+
+`python -m bench` measures this table again; `python -m bench --help` says what it takes. Printed from `results/` by
+`python -m bench --page`.
+
+Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
+contender runs in a process of its own, in turn with the others; the time is the median of the runs, the spread half
+the distance of their quartiles. *Extra memory* is the most that the first run held beyond model and input. *Of SGEMM*
+is the rate at which the products went through that the method cannot do without (`bench/cost.py`), as a share of the
+rate of a large float32 matrix product in the same run. *Factor* is the time of the fastest peer over ours.
+The distance of a peer's values from ours is ‖theirs - ours‖ / ‖ours‖ of the worst sample: rounding, or another
+convention (stabilisers, biases), or an error, which `docs/peers.md` sorts out.
+
+All contenders get the network in its simplest form: batch normalisation merged, no dropout, each activation a
+module of its own (other forms some peers refuse or get wrong). PyTorch and the peers on it run in the layout of
+images in which they are fastest.
+"""
+
+
+def page():
+    """The text of bench/README.md."""
+    parts = [_PAGE]
+    for folder in sorted(RESULTS.iterdir() if RESULTS.exists() else ()):
+        newest = max(folder.glob("*.json"), default=None)
+        if newest is None:
+            continue
+        run = json.loads(newest.read_text())
+        facts = ", ".join(f"{k} {v}" for k, v in run["machine"].items() if v is not None)
+        ceilings = f"SGEMM {run['sgemm'] / 1e9:.0f} GFLOP/s, copy {run['copy'] / 1e9:.1f} GB/s"
+        parts.append(f"## {folder.name}\n\n{facts}; {run['threads']} threads; {ceilings}.\n\n{table(run['rows'])}\n")
+    return "\n".join(parts)

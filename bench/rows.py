@@ -1,0 +1,165 @@
+"""What is measured. A row is one method on one network at one size; every contender answers the same question."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+import pyref
+import relprop
+from relprop.models.architectures import ARCHITECTURES
+
+__all__ = ["Row", "ROWS"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the bench.
+
+    network     name of an architecture (`relprop.build`) or of a shipped model (`relprop.zoo`), with its options
+    method      a name of `pyref.METHODS`, or "forward"
+    options     those of the method
+    batch       samples at once
+    against     the contenders beside ourselves, by the name of their module
+    reach       how many times as fast as the fastest of them we mean to be; None where there is no such aim
+    shape       options of the architecture
+    small       what of all this is exchanged under --quick, where only correctness is asked
+    """
+
+    name: str
+    network: str
+    method: str
+    batch: int
+    options: dict[str, Any] = field(default_factory=dict)
+    against: tuple[str, ...] = ()
+    reach: float | None = None
+    shape: dict[str, Any] = field(default_factory=dict)
+    small: dict[str, Any] = field(default_factory=dict)
+
+    def quick(self):
+        """The same question at a size that takes a moment."""
+        return replace(self, batch=min(self.batch, 2), **self.small)
+
+    def build(self, dtype="float32"):
+        """The network in its simplest form, with weights from a fixed seed, or those that ship with it.
+
+        All contenders get it so: batch normalisation merged, no dropout.
+        """
+        if self.network in ARCHITECTURES:
+            network = relprop.build(self.network, seed=0, **self.shape)
+        else:
+            network = relprop.zoo(self.network)
+        return cast(network.canonize()[0], dtype)
+
+    def input(self, network, dtype="float32"):
+        """A batch like the data that such a network is made for: normalised, of both signs."""
+        ((_, shape),) = network.inputs.items()
+        return np.random.default_rng(1).normal(size=(self.batch, *shape)).astype("float32").astype(dtype)
+
+    def target(self, network, x):
+        """One class per sample, the same for every contender."""
+        return np.arange(len(x)) % pyref.output_shapes(network)[network.outputs[0]][-1]
+
+
+def cast(network, dtype):
+    """The same network with every floating-point parameter in another precision."""
+    return network.with_layers({name: _cast(node.layer, dtype) for name, node in network.nodes.items()})
+
+
+def _cast(layer, dtype):
+    def one(value):
+        if isinstance(value, tuple):
+            return tuple(map(one, value))
+        return value.astype(dtype) if getattr(getattr(value, "dtype", None), "kind", "") == "f" else value
+
+    return replace(layer, **{f.name: one(getattr(layer, f.name)) for f in fields(layer)})
+
+
+_SMALL = {"shape": {"width": 0.125, "size": 32, "classes": 10}}
+_VGG = {"network": "vgg16", "small": _SMALL}
+_RESNET = {"network": "resnet50", "small": _SMALL}
+_COMPOSITES = {  # name: (composite, options, aim on VGG-16)
+    "epsilon_plus": ("epsilon_plus", {}, 3),
+    "epsilon_alpha2_beta1": ("epsilon_alpha2_beta1", {}, 4),
+    "epsilon_gamma_box": ("epsilon_gamma_box", {"low": -8.0, "high": 8.0}, 5),
+}
+
+
+def _rows():
+    for net, spec in (("vgg16", _VGG), ("resnet50", _RESNET)):
+        for batch in (1, 4):
+            yield Row(
+                f"forward {net} b{batch}",
+                method="forward",
+                batch=batch,
+                against=("torch_", "onnxruntime_"),
+                reach=1,
+                **spec,
+            )
+        yield Row(
+            f"gradient_times_input {net} b1",
+            method="gradient_times_input",
+            batch=1,
+            against=("torch_", "captum_"),
+            reach=1.2,
+            **spec,
+        )
+        yield Row(
+            f"epsilon {net} b1",
+            method="lrp",
+            options={"rule": "epsilon", "rule_options": {"epsilon": 1e-6}},
+            batch=1,
+            against=("captum_", "zennit_"),
+            reach=2,
+            **spec,
+        )
+        for name, (composite, options, aim) in _COMPOSITES.items():
+            yield Row(
+                f"{name} {net} b4",
+                method="lrp",
+                options={"rule": composite, "rule_options": options},
+                batch=4,
+                against=("zennit_",),
+                reach=aim,
+                **spec,
+            )
+    yield Row("deeplift vgg16 b1", method="deeplift", batch=1, against=("captum_",), reach=3, **_VGG)
+    for method in ("gradient_times_input", "deeplift"):
+        yield Row(f"{method} digits-cnn-relu b1", "digits-cnn-relu", method, 1, against=("captum_",), reach=3)
+    for rule in ("epsilon", "epsilon_plus"):
+        yield Row(
+            f"{rule} digits-cnn-relu b1",
+            "digits-cnn-relu",
+            "lrp",
+            1,
+            {"rule": rule, "rule_options": {"epsilon": 1e-6}},
+            against=("zennit_",),
+            reach=3,
+        )
+    ig = {"quadrature": "midpoint", "m": 50}
+    few = {"quadrature": "midpoint", "m": 3}
+    digits = {"network": "digits-cnn-relu"}
+    yield Row(
+        "integrated_gradients 50 mnist_cnn b64",
+        "mnist_cnn",
+        "integrated_gradients",
+        64,
+        ig,
+        against=("captum_",),
+        reach=1.5,
+        small=digits | {"options": few},
+    )
+    yield Row(
+        "integrated_gradients 50 vgg16 b4",
+        method="integrated_gradients",
+        batch=4,
+        options=ig,
+        against=("captum_",),
+        reach=1.5,
+        **(_VGG | {"small": _SMALL | {"options": few}}),
+    )
+    for net, aim in (("mnist_mlp", 5), ("mnist_cnn", 20)):
+        yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, small=digits)
+
+
+ROWS = {row.name: row for row in _rows()}

@@ -1,0 +1,58 @@
+"""The bench counts only what is right, and says what was measured."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench import check, cost, ours, report
+from bench.measure import measure
+from bench.rows import ROWS
+
+QUICK = ROWS["epsilon_plus digits-cnn-relu b1"]
+
+
+def test_a_wrong_value_is_not_timed(monkeypatch):
+    right = ours.prepare
+
+    def off(row, backend="cpu", dtype="float32"):
+        run = right(row, backend, dtype)
+        return run if dtype == "float64" else lambda: run() * np.float32(1.001)
+
+    check.check(QUICK, truth="pyref")
+    monkeypatch.setattr(ours, "prepare", off)
+    with pytest.raises(AssertionError, match="rounding explains"):
+        check.check(QUICK, truth="pyref")
+
+
+def test_a_row_is_measured_in_a_process_of_its_own():
+    found = measure(QUICK, ("ours",), runs=3, seconds=0)["ours"]
+    assert len(found.seconds) == 3
+    assert min(found.seconds) > 0
+    assert found.values.shape == (1, 1, 8, 8)
+
+
+def test_a_contender_that_refuses_says_why():
+    found = measure(QUICK, ("onnxruntime_",), runs=1, seconds=0)["onnxruntime_"]
+    assert found.refused
+    assert not found.seconds
+
+
+def test_what_must_be_spent_is_counted_by_hand():
+    """Two convolutions and two dense layers; z+ takes a pass each way more than the forward pass, ε one back."""
+    network = QUICK.build()
+    x = np.abs(QUICK.input(network))  # signs are known: x ≥ 0 everywhere
+    conv = 2 * 64 * (9 * 16 + 9 * 16 * 32)
+    dense = 2 * (512 * 64 + 64 * 10)
+    assert cost.must(QUICK, network, x).flops == 3 * conv + 2 * dense
+
+
+def test_results_are_kept_and_printed(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    side = {"name": "relprop", "refused": None, "median": 0.25, "spread": 0.1, "extra": 3 << 20, "seconds": [0.25]}
+    peer = side | {"name": "peer", "median": 1.0, "differs": 1e-7}
+    row = {"row": "a", "aim": 2, "reached": 0.5, "ours": side, "peers": [peer, {"name": "other", "refused": "no"}]}
+    run = {"began": "2026-01-02 03:04:05", "machine": report.machine(), "threads": 2, "sgemm": 1e11, "copy": 1e10}
+    path = report.save(run | {"rows": [row]}, "desk")
+    assert json.loads(path.read_text())["rows"] == [row]
+    assert "| a | 250 ms | 10% | 50% | 3 MiB | peer 1 s, 3 MiB, 1e-07; other: no | 4.00× | 2× |" in report.page()
