@@ -12,6 +12,12 @@ source_digest: str
 cpu: Any
 """Kernels on the host under pyref's names, with pyref's arguments."""
 
+cuda: Any
+"""Kernels on an NVIDIA GPU under pyref's names; None where this build has none."""
+
+cuda_build: str
+"""What the CUDA kernels were built by and for, or why they were not."""
+
 def threads() -> int:
     """How many threads a call may use."""
 

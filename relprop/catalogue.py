@@ -92,10 +92,11 @@ def environment():
         },
         "built": {
             "extension": str(relprop._core.__file__),
-            "holds": "scalar functions in C++, checked against pyref",
             "from sources": relprop._core.source_digest[:12],
+            "CPU kernels": f"for {relprop._core.instruction_set()}, matrix products by {relprop._core.blas()}",
+            "CUDA kernels": relprop._core.cuda_build,
         },
-        "backends": {b.name: ("built: " if b.built else "not in this version: ") + b.about for b in BACKENDS.values()},
+        "backends": {b.name: b.missing or f"built: {b.about}" for b in BACKENDS.values()},
         "devices": {"processors": str(_processors()), "NVIDIA GPUs": _gpus()},
         "models": {name: _accuracy(zoo.card(name)) for name in zoo.names()},
     }
@@ -117,6 +118,14 @@ def _processors():
 
 
 def _gpus():
+    from relprop import cuda
+
+    if BACKENDS["cuda"].built:
+        found = [
+            f"{d['name']}, {d['memory'] / 1e9:.0f} GB, compute capability {'.'.join(map(str, d['capability']))}"
+            for d in cuda.devices()
+        ]
+        return "; ".join(found) or f"none ({cuda.no_device()})"
     if shutil.which("nvidia-smi") is None:
         return "none (no driver)"
     asked = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)

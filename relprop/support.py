@@ -7,12 +7,13 @@ python -m relprop.support README.md  writes them between the marks in a file
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 import pyref
-from relprop.backends import BACKENDS, resolve
+from relprop.backends import BACKENDS
 from relprop.catalogue import summary
 
 __all__ = ["COLUMNS", "EXAMPLES", "grouped_rows", "layer_rows", "markdown", "replace_tables"]
@@ -116,9 +117,7 @@ def _row(name):
 
 def _backend_mark(backend, asked):
     """✓ where a backend has its own function for all that a layer asks of it, "reference" where one is pyref's."""
-    if not backend.built:
-        return NO
-    module = resolve(backend.name)[1]
+    module = import_module(backend.module)  # whether this build has its kernels or not
     return YES if module is pyref or asked <= set(module.KERNELS) else "reference"
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 
+import emulated
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,10 +17,10 @@ settings.register_profile("thorough", max_examples=1000, deadline=None, suppress
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-@pytest.fixture(scope="session", params=["cpu"])
+@pytest.fixture(scope="session", params=["cpu", "cuda-emulated", "cuda"])
 def backend(request):
     """Each backend that has kernels, as a module."""
-    return resolve(request.param)[1]
+    return resolve("cpu")[1] if request.param == "cpu" else emulated.for_parity(request.param)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -174,14 +174,14 @@ const std::map<std::string, Case> cases = {
 void run(const std::string& name) {
   const Case& c = cases.at(name);
   const Index length = c.cooperative || name == "meets_the_grid_alone" ? Index(c.grid) * (threads + 1) : c.results;
-  Numbers<double> out(name.c_str(), length, own_stream());
+  Numbers<double> out(name.c_str(), length, own_stream(name.c_str()));
   const unsigned block = name == "half_a_warp" ? 16 : threads;
   if (c.cooperative)
     emulate::launch<double*>(name.c_str(), c.kernel, c.grid, block, c.shared, true, out.data());
   else
-    launch(name.c_str(), own_stream(), {c.grid, block, c.shared}, c.kernel, out.data());
+    launch(name.c_str(), own_stream(name.c_str()), {c.grid, block, c.shared}, c.kernel, out.data());
   std::vector<double> host(static_cast<std::size_t>(length));
-  download(name.c_str(), host.data(), out.data(), sizeof(double) * host.size(), own_stream());
+  download(name.c_str(), host.data(), out.data(), sizeof(double) * host.size(), own_stream(name.c_str()));
   for (Index i = length - c.results; i < length; ++i) std::printf("%.0f ", host[static_cast<std::size_t>(i)]);
   std::printf("\n");
 }

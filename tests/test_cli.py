@@ -198,7 +198,8 @@ def test_info_says_what_was_built(capsys):
     about = printed_json(capsys, "info")
     assert about["versions"]["relprop"] == relprop.__version__
     assert about["backends"]["pyref"].startswith("built")
-    assert about["backends"]["cuda"].startswith("not in this version")
+    assert about["built"]["CUDA kernels"] == relprop._core.cuda_build
+    assert about["backends"]["cuda"].startswith("built" if relprop._core.cuda else "not built: RELPROP_CUDA=")
     assert "digits-cnn-relu" in about["models"]
     assert ran(capsys, "info")[0] == 0
 
@@ -253,7 +254,7 @@ ERRORS = [
     (("explain", "MODEL", "X", "--target", "c"), 2, "--target c: expected a class"),
     (("explain", "MODEL", "X", "--option", "epsilon"), 2, "--option epsilon: expected name=value"),
     (("explain", "MODEL", "X", "--option", "epsilom=1"), 1, "lrp has no option 'epsilom'"),
-    (("explain", "MODEL", "X", "--backend", "cuda"), 1, "this build of relprop has no backend 'cuda'"),
+    (("explain", "MODEL", "X", "--backend", "cdua"), 1, "there is no backend 'cdua'; did you mean 'cuda'?"),
     (("explain", "MODEL", "X", "--save", "a.txt"), 1, "a.txt ends in '.txt', expected .npy or .npz"),
     (("explain", "MODEL", "X", "--plot", "a.gif"), 1, "a.gif ends in '.gif', expected one of .png, .svg, .pdf"),
     (("explain", "MODEL"), 2, "INPUT"),

@@ -15,6 +15,8 @@ void bind_dense(py::module_& cpu);
 void bind_merge(py::module_& cpu);
 void bind_product(py::module_& cpu);
 
+void bind_cuda(py::module_& cuda);
+
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled part of relprop. Use pyref's names through relprop instead.";
   module.attr("__version__") = RELPROP_VERSION;
@@ -31,4 +33,12 @@ PYBIND11_MODULE(_core, module) {
   bind_dense(cpu);
   bind_merge(cpu);
   bind_product(cpu);
+
+  module.attr("cuda_build") = RELPROP_CUDA_BUILD;
+#ifdef RELPROP_HAS_CUDA
+  auto cuda = module.def_submodule("cuda", "Kernels on an NVIDIA GPU, under pyref's names.");
+  bind_cuda(cuda);
+#else
+  module.attr("cuda") = py::none();
+#endif
 }

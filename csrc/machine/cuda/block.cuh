@@ -9,6 +9,13 @@
 #include "math/hd.h"
 #include "machine/memory.h"
 
+// Before a loop whose counter must be a constant, so that what it indexes stays in registers.
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
 namespace relprop::cuda {
 
 // Shared memory is taken piece by piece; a schedule's host side adds up the same pieces with `room`.

@@ -110,15 +110,15 @@ std::pair<int, int> versions() {
   return {driver, runtime};
 }
 
-Stream own_stream() {
+Stream own_stream(const char* operation) {
   static std::mutex mutex;
   static std::map<int, Stream> streams;  // never destroyed: the driver may be gone before we are
-  const int device = current_device("stream");
+  const int device = current_device(operation);
   const std::lock_guard<std::mutex> lock(mutex);
   const auto found = streams.find(device);
   if (found != streams.end()) return found->second;
   Stream made = nullptr;
-  check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "stream");
+  check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), operation);
   return streams[device] = made;
 }
 
@@ -138,6 +138,17 @@ int device_of(const void* data) {
   cudaPointerAttributes attributes{};
   check(cudaPointerGetAttributes(&attributes, data), "device_of");
   return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged ? attributes.device : -1;
+}
+
+OnDevice::OnDevice(const char* operation, int device) {
+  const int now = current_device(operation);
+  if (device == now) return;
+  check(cudaSetDevice(device), operation);
+  before_ = now;
+}
+
+OnDevice::~OnDevice() {
+  if (before_ >= 0) cudaSetDevice(before_);
 }
 
 Buffer::Buffer(const char* operation, std::size_t bytes, Stream stream) : bytes_(bytes), stream_(stream) {

@@ -33,7 +33,7 @@ std::string no_device();
 std::pair<int, int> versions();
 
 // Our own stream on the current device, made when it is first asked for.
-Stream own_stream();
+Stream own_stream(const char* operation);
 
 // Waits until everything on the stream is done.
 void synchronize(const char* operation, Stream stream);
@@ -43,6 +43,21 @@ void order(const char* operation, Stream before, Stream after);
 
 // The device that an address belongs to, or -1 for host memory.
 int device_of(const void* data);
+
+// Makes a device the current one of this thread, and the one before it again at the end.
+class OnDevice {
+  int before_ = -1;
+
+ public:
+  OnDevice() = default;
+  OnDevice(const char* operation, int device);
+  OnDevice(OnDevice&& other) noexcept { std::swap(before_, other.before_); }
+  OnDevice& operator=(OnDevice&& other) noexcept {
+    std::swap(before_, other.before_);
+    return *this;
+  }
+  ~OnDevice();
+};
 
 // Bytes of device memory that no longer belong to anybody once the stream gets there.
 class Buffer {

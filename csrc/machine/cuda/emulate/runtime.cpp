@@ -209,6 +209,7 @@ void check_memory(const char* name) {
 void fail_next(cudaError_t error, bool sticky) {
   const std::lock_guard<std::mutex> lock(mutex);
   (sticky ? sticky_error : next_error) = error;
+  if (error == cudaSuccess) last_error = error;  // cured
 }
 
 std::size_t allocated() {

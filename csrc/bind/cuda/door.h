@@ -1,0 +1,142 @@
+// The door of the CUDA kernels: each argument is checked on one line, in pyref's words, and becomes a pointer to device
+// memory. Arguments in host memory are copied there, and results come back to where the arguments are.
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+
+#include "array.h"
+#include "bind/door.h"
+
+namespace relprop::bind {
+
+// One argument: an array in host memory, one in device memory, or None.
+struct Argument {
+  enum class Kind { floats, floats_or_none, integers };
+
+  const char* name;
+  py::object object;
+  std::optional<py::array> host;
+  std::optional<DeviceArray> device;
+
+  Argument(const char* name, const py::object& x, Kind kind = Kind::floats);
+  explicit operator bool() const { return host || device; }
+  std::vector<Index> shape() const;
+  Index ndim() const { return static_cast<Index>(shape().size()); }
+  char kind() const;
+  int width() const;
+};
+
+inline Argument or_none(const char* name, const py::object& x) { return Argument(name, x, Argument::Kind::floats_or_none); }
+inline Argument integers(const char* name, const py::object& x) { return Argument(name, x, Argument::Kind::integers); }
+
+// Raises unless the argument has the expected shape, in pyref.check's words.
+void check_shape(const Argument& x, const std::vector<Index>& expected);
+
+// Raises unless an int counts the elements of a sample of an array with this shape, as kernels do.
+void check_sample(const char* name, const std::vector<Index>& shape);
+
+// A result of a call.
+template <class T>
+struct Output {
+  DeviceArray array;
+  T* data() const { return static_cast<T*>(array.data); }
+};
+
+// What one call is given: all of it in host memory, or all on one device, which is the current one until it ends.
+class Call {
+ public:
+  Call(const char* operation, std::initializer_list<const Argument*> arguments);
+
+  const char* operation() const { return operation_; }
+  cuda::Stream stream() const { return stream_; }
+  bool is_on_device() const { return on_device_; }
+
+  // Calls f(T{}) with the widest type among the arguments, as NumPy promotes.
+  template <class F>
+  py::object with_widest(F&& f) {
+    if (is_double_) return f(double{});
+    return f(float{});
+  }
+
+  // The argument's numbers in C order; null for None.
+  template <class T>
+  const T* in(const Argument& x);
+  const Index* integers(const Argument& x);
+
+  // Room for a result, and the result where the caller wants it.
+  template <class T>
+  Output<T> out(const std::vector<Index>& shape) {
+    return {new_array(operation_, 'f', sizeof(T), shape)};
+  }
+  template <class T>
+  py::object give(const Output<T>& result) {
+    return on_device_ ? py::cast(result.array) : py::object(to_host(result.array));
+  }
+
+  // Runs the schedule without the GIL.
+  template <class F>
+  void run(F&& f) {
+    const py::gil_scoped_release release;
+    f();
+    if (must_wait_) cuda::synchronize(operation_, stream_);
+  }
+
+ private:
+  const void* typed(const Argument& x, char kind, int width);
+
+  const char* operation_;
+  bool on_device_ = false, is_double_ = false;
+  bool must_wait_ = false;  // memory is read that may be gone after the call
+  cuda::OnDevice device_;
+  cuda::Stream stream_;
+  std::vector<DeviceArray> held_;
+};
+
+// A rule for a layer whose input is x, with the bounds of a box as arrays in device memory.
+template <class T>
+struct DeviceRule {
+  AnyRule<T> rule;
+  Bounds<T> bounds;
+};
+template <class T>
+DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x);
+
+// Pass: R itself where it has the shape of the one input x.
+py::object pass(const Argument& x, const Argument& R);
+
+// What a relevance kernel writes for pyref's Account, handed over by `write`.
+template <class T>
+class DeviceAccount {
+ public:
+  DeviceAccount(Call& call, const py::object& account, const Argument& R, bool has_bias)
+      : call_(call), account_(account), has_bias_(has_bias) {
+    if (account.is_none()) return;
+    const auto shape = R.shape();
+    if (has_bias) bias_ = call.out<T>(shape);
+    stabilizer_ = call.out<T>({shape[0]});
+    dropped_ = call.out<T>({shape[0]});
+    raw_ = {bias_.data(), stabilizer_.data(), dropped_.data()};
+  }
+  const Account<T>* pointer() const { return account_.is_none() ? nullptr : &raw_; }
+  void write() const {
+    if (account_.is_none()) return;
+    account_.attr("add_kept")(call_.give(stabilizer_), call_.give(dropped_));
+    if (has_bias_) account_.attr("add_bias")(call_.give(bias_));
+  }
+
+ private:
+  Call& call_;
+  py::object account_;
+  bool has_bias_;
+  Output<T> bias_, stabilizer_, dropped_;
+  Account<T> raw_{};
+};
+
+// The shape with another last axis.
+inline std::vector<Index> with_last(std::vector<Index> shape, Index last) {
+  shape.back() = last;
+  return shape;
+}
+
+}  // namespace relprop::bind

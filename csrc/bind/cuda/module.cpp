@@ -1,0 +1,47 @@
+// The CUDA kernels' part of the extension: its table of contents.
+#include <pybind11/stl.h>
+
+#include "array.h"
+
+namespace py = pybind11;
+using namespace relprop;
+
+void bind_cuda_dense(py::module_& module);
+
+namespace {
+
+py::list devices() {
+  using namespace py::literals;
+  py::list all;
+  for (const auto& d : cuda::devices())
+    all.append(py::dict("name"_a = d.name, "memory"_a = d.memory, "capability"_a = py::make_tuple(d.major, d.minor),
+                        "processors"_a = d.processors));
+  return all;
+}
+
+py::dict counters() {
+  using namespace py::literals;
+  const auto c = cuda::counters();
+  return py::dict("products"_a = c.products, "flops"_a = c.flops, "allocations"_a = c.allocations, "bytes"_a = c.bytes,
+                  "bytes_at_once"_a = c.bytes_at_once, "launches"_a = c.launches);
+}
+
+}  // namespace
+
+void bind_cuda(py::module_& module) {
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const cuda::OutOfMemory& error) {
+      PyErr_SetString(PyExc_MemoryError, error.what());
+    }
+  });
+  bind::bind_array(module);
+  bind_cuda_dense(module);
+  module.def("devices", &devices);
+  module.def("no_device", &cuda::no_device);
+  module.def("versions", &cuda::versions);
+  module.def("counters", &counters);
+  module.def("reset_counters", &cuda::reset_counters);
+  module.def("synchronize", [] { cuda::synchronize("synchronize", bind::current_stream("synchronize")); });
+}

@@ -1,0 +1,566 @@
+#include "cuda/affine.cuh"
+
+#include <type_traits>
+
+namespace relprop::cuda {
+
+namespace {
+
+using math::Factor;
+using math::Part;
+
+constexpr int most_slots = 4;  // that a product without a rule sums at once
+
+// What some factors ask for: γ of `raised`; of a box its bounds, one per element of a sample.
+template <class T>
+struct Constants {
+  T gamma;
+  Bounds<T> bounds;
+  math::OutOfRange out_of_range;
+};
+
+// The input part of x at a place of its sample.
+template <class T>
+HD T input_part(Factor factor, T x, Index place, const Constants<T>& constants) {
+  if (factor != Factor::above_low && factor != Factor::below_high) return math::apply(factor, x);
+  math::ZBox<T> box{};
+  box.low = constants.bounds.low[place];
+  box.high = constants.bounds.high[place];
+  box.out_of_range = constants.out_of_range;
+  return box.input_part(factor == Factor::above_low ? 0 : 1, x);
+}
+
+// ── what a pass over x reads: the input parts of x, the weight parts of w ──
+
+template <class T, int P>
+struct Inputs {
+  Product product;
+  const T* x;  // null where no part looks at it
+  Factor input[P], weight[P];
+  Constants<T> constants;
+
+  HD Slots<T, P> read(Index sample, int place) const {
+    const T v = x ? x[sample * product.a_sample + place] : T(0);
+    Slots<T, P> parts;
+    for (int p = 0; p < P; ++p) parts.at[p] = input_part(input[p], v, place, constants);
+    return parts;
+  }
+  HD Slots<T, P> weights(T w) const {
+    Slots<T, P> parts;
+    for (int p = 0; p < P; ++p) parts.at[p] = math::apply(weight[p], w, constants.gamma);
+    return parts;
+  }
+};
+
+// Sums as they are: z, or parts of it on the way to their split.
+template <class T, int P>
+struct StoreSums : Inputs<T, P> {
+  T* z[P];
+  const T* b;  // or null
+
+  HD void write(Index sample, int channel, int place, const Slots<T, P>& sums) const {
+    for (int p = 0; p < P; ++p)
+      if (z[p]) z[p][sample * this->product.c_sample + place] = b ? sums.at[p] + b[channel] : sums.at[p];
+  }
+};
+
+// ── shares ──
+
+// Where the sum of a part is: in memory (per_sample apart; 0 where all samples have the same), in a slot of the
+// product at hand, or nowhere, which is 0. `bias` is still to be added.
+template <class T>
+struct Sum {
+  const T* data = nullptr;
+  Index per_sample = 0;
+  int slot = -1;
+  Factor bias = Factor::none;
+};
+
+template <class T, class Rule>
+struct Splitter {
+  static constexpr int max_parts = Rule::max_parts, denominators = Rule::denominators;
+
+  Rule rule;
+  Sum<T> z[max_parts];
+  T* s[max_parts];            // null where a part carries nothing, or nobody stores it
+  Factor bias_of[max_parts];  // of carried parts
+  T gamma;
+  const T* b;  // or null
+  const T* R;
+  Index outputs;          // of a sample
+  const T* mean_squares;  // denominators per sample, or null
+
+  template <int P>
+  HD void gather(Index sample, int channel, int place, const Slots<T, P>& slots, T* out) const {
+    const T bias = b ? b[channel] : T(0);
+    for (int p = 0; p < max_parts; ++p) {
+      out[p] = z[p].data ? z[p].data[sample * z[p].per_sample + place] : T(0);
+      for (int slot = 0; slot < P; ++slot)  // unrolled: a slot is a register
+        if (z[p].slot == slot) out[p] = slots.at[slot];
+      if (b && z[p].bias != Factor::none) out[p] = out[p] + math::apply(z[p].bias, bias, gamma);
+    }
+  }
+  HD void acting(Index sample, T* e) const {
+    for (int k = 0; k < denominators; ++k)
+      e[k] = math::acting_epsilon(rule.epsilon, rule.stabilizer, mean_squares ? mean_squares[sample * denominators + k] : T(0));
+  }
+  HD void split(Index sample, int place, const T* z_here, T* s_here) const {
+    T e[denominators];
+    acting(sample, e);
+    for (int p = 0; p < max_parts; ++p) s_here[p] = T(0);
+    rule.split(R[sample * outputs + place], z_here, e, s_here);
+  }
+  HD void store(Index sample, int place, const T* s_here) const {
+    for (int p = 0; p < max_parts; ++p)
+      if (s[p]) s[p][sample * outputs + place] = s_here[p];
+  }
+};
+
+// Sums that are split at once: they never reach memory.
+template <class T, int P, class Rule>
+struct SplitSums : Inputs<T, P> {
+  Splitter<T, Rule> splitter;
+
+  HD void write(Index sample, int channel, int place, const Slots<T, P>& sums) const {
+    T z[Rule::max_parts], s[Rule::max_parts];
+    splitter.gather(sample, channel, place, sums, z);
+    splitter.split(sample, place, z, s);
+    splitter.store(sample, place, s);
+  }
+};
+
+// ── the way back ──
+
+template <class T, int P>
+struct Outputs {
+  Product product;
+  Factor input[P], weight[P];
+  Constants<T> constants;
+  const T* x;  // null: sums are not multiplied by inputs
+  T* r;
+  bool add;
+
+  HD Slots<T, P> weights(T w) const {
+    Slots<T, P> parts;
+    for (int p = 0; p < P; ++p) parts.at[p] = math::apply(weight[p], w, constants.gamma);
+    return parts;
+  }
+  HD void write(Index sample, int, int place, const Slots<T, P>& sums) const {
+    const Index at = sample * product.c_sample + place;
+    T sum = add ? r[at] : T(0);
+    for (int p = 0; p < P; ++p) sum = sum + (x ? input_part(input[p], x[at], place, constants) * sums.at[p] : sums.at[p]);
+    r[at] = sum;
+  }
+};
+
+// Shares from memory.
+template <class T, int P>
+struct Carry : Outputs<T, P> {
+  const T* s[P];
+
+  HD Slots<T, P> read(Index sample, int place) const {
+    Slots<T, P> shares;
+    for (int p = 0; p < P; ++p) shares.at[p] = s[p] ? s[p][sample * this->product.a_sample + place] : T(0);
+    return shares;
+  }
+};
+
+// The share of a rule's one part, formed where it is read: it never reaches memory.
+template <class T, class Rule>
+struct CarrySplit : Outputs<T, 1> {
+  Splitter<T, Rule> splitter;
+  int channel_apart, channels;  // place → channel
+
+  HD Slots<T, 1> read(Index sample, int place) const {
+    T z[Rule::max_parts], s[Rule::max_parts];
+    splitter.gather(sample, place / channel_apart % channels, place, Slots<T, 1>{}, z);
+    splitter.split(sample, place, z, s);
+    return {s[0]};
+  }
+};
+
+// ── shares by themselves: where the stabiliser asks for a mean over the sample, or somebody for an account ──
+
+constexpr int split_threads = 256, chunk = 4 * split_threads;
+
+template <class T, class Rule>
+struct Staged {
+  Splitter<T, Rule> splitter;
+  Index chunks;                 // of a sample
+  int channel_apart, channels;  // place → channel
+  T* squares;                   // denominators per chunk, or null
+  double* kept;                 // two per chunk, or null
+  T* bias;                      // the account's, or null
+};
+
+// f(sample, place, z) for every output of the block's chunk.
+template <class T, class Rule, class F>
+__device__ inline void for_each_output(const Staged<T, Rule>& task, F&& f) {
+  const Index sample = blockIdx.x / task.chunks, first = blockIdx.x % task.chunks * chunk;
+  for (int i = static_cast<int>(threadIdx.x); i < chunk; i += split_threads) {
+    const Index place = first + i;
+    if (place >= task.splitter.outputs) break;
+    const int at = static_cast<int>(place);
+    T z[Rule::max_parts];
+    task.splitter.gather(sample, at / task.channel_apart % task.channels, at, Slots<T, 1>{}, z);
+    f(sample, at, z);
+  }
+}
+
+template <class T, class Rule>
+__global__ void squares_kernel(const Staged<T, Rule> task) {
+  Shared shared;
+  auto scratch = shared.take<T>(split_threads / warp);
+  T sums[Rule::denominators] = {};
+  for_each_output(task, [&](Index, int, const T* z) {
+    for (int k = 0; k < Rule::denominators; ++k) {
+      const T d = task.splitter.rule.denominator(k, z);
+      sums[k] = sums[k] + d * d;
+    }
+  });
+  for (int k = 0; k < Rule::denominators; ++k) {
+    const T sum = block_sum<T>(sums[k], scratch);
+    if (threadIdx.x == 0) task.squares[Index(blockIdx.x) * Rule::denominators + k] = sum;
+  }
+}
+
+template <class T, class Rule>
+__global__ void split_kernel(const Staged<T, Rule> task) {
+  Shared shared;
+  auto scratch = shared.take<double>(split_threads / warp);
+  const Splitter<T, Rule>& splitter = task.splitter;
+  double by_stabilizer = 0, dropped = 0;
+  for_each_output(task, [&](Index sample, int place, const T* z) {
+    T s[Rule::max_parts], e[Rule::denominators], stabilizer_here, dropped_here;
+    splitter.split(sample, place, z, s);
+    splitter.store(sample, place, s);
+    if (!task.kept) return;
+    splitter.acting(sample, e);
+    splitter.rule.kept(splitter.R[sample * splitter.outputs + place], z, e, stabilizer_here, dropped_here);
+    by_stabilizer += static_cast<double>(stabilizer_here);
+    dropped += static_cast<double>(dropped_here);
+    if (!task.bias) return;
+    const T b = splitter.b[place / task.channel_apart % task.channels];
+    T share(0);
+    for (int p = 0; p < Rule::max_parts; ++p)
+      if (splitter.bias_of[p] != Factor::none) share = share + math::apply(splitter.bias_of[p], b, splitter.gamma) * s[p];
+    task.bias[sample * splitter.outputs + place] = share;
+  });
+  if (!task.kept) return;
+  const double first = block_sum<double>(by_stabilizer, scratch), second = block_sum<double>(dropped, scratch);
+  if (threadIdx.x != 0) return;
+  task.kept[2 * Index(blockIdx.x)] = first;
+  task.kept[2 * Index(blockIdx.x) + 1] = second;
+}
+
+// out[row, k] = Σ over chunks of in[row, chunk, k], over count where that is not 1; one thread each, in order.
+template <class In, class Out>
+__global__ void finish_kernel(const In* in, Index rows, Index chunks, int width, Index count, Out* first, Out* second) {
+  const Index i = Index(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= rows * width) return;
+  const Index row = i / width;
+  const int k = static_cast<int>(i % width);
+  In sum(0);
+  for (Index c = 0; c < chunks; ++c) sum = sum + in[(row * chunks + c) * width + k];
+  if (count != 1) sum = sum / static_cast<In>(count);
+  if (second)  // each k has an array of its own
+    (k == 0 ? first : second)[row] = static_cast<Out>(sum);
+  else
+    first[i] = static_cast<Out>(sum);
+}
+
+template <class In, class Out>
+void finish(const char* operation, Stream stream, const In* in, Index rows, Index chunks, int width, Index count, Out* first,
+            Out* second) {
+  launch(operation, stream, {blocks(rows * width, split_threads), split_threads}, &finish_kernel<In, Out>, in, rows, chunks, width,
+         count, first, second);
+}
+
+template <class T, class Rule>
+void split_by_itself(const char* operation, Stream stream, const AffineMap& map, Splitter<T, Rule> splitter, const Account<T>* account) {
+  const Index outputs = map.z_size(), chunks = (outputs + chunk - 1) / chunk, all = map.samples * chunks;
+  const int apart = map.channels_last ? 1 : static_cast<int>(map.positions());
+  constexpr int denominators = Rule::denominators, warps = split_threads / warp;
+  const Shape shape{dim3(static_cast<unsigned>(all)), dim3(split_threads)};
+  Staged<T, Rule> task{splitter, chunks, apart, map.groups * map.outputs, nullptr, nullptr, nullptr};
+  Numbers<T> squares, mean_squares;
+  Numbers<double> kept;
+  if (splitter.rule.stabilizer == math::Stabilizer::rms && all > 0) {
+    squares = Numbers<T>(operation, all * denominators, stream);
+    mean_squares = Numbers<T>(operation, map.samples * denominators, stream);
+    task.squares = squares.data();
+    launch(operation, stream, {shape.grid, shape.block, room<T>(0, warps)}, &squares_kernel<T, Rule>, task);
+    finish<T, T>(operation, stream, squares.data(), map.samples, chunks, denominators, outputs, mean_squares.data(), nullptr);
+    task.splitter.mean_squares = mean_squares.data();
+  }
+  if (account) {
+    kept = Numbers<double>(operation, all * 2, stream);
+    task.kept = kept.data();
+    task.bias = splitter.b ? account->bias : nullptr;
+  }
+  launch(operation, stream, {shape.grid, shape.block, room<double>(0, warps)}, &split_kernel<T, Rule>, task);
+  if (account)
+    finish<double, T>(operation, stream, kept.data(), map.samples, chunks, 2, 1, account->stabilizer, account->dropped);
+}
+
+// ── the order of things ──
+
+// Calls f with the smallest number of slots, 1, 2 or 4, that holds `count`; most: of all counts.
+template <int most, class F>
+void with_slots(int count, F&& f) {
+  if constexpr (most > 2)
+    if (count > 2) return f(std::integral_constant<int, 4>{});
+  if constexpr (most > 1)
+    if (count > 1) return f(std::integral_constant<int, 2>{});
+  f(std::integral_constant<int, 1>{});
+}
+
+// A slot that a product sums: which part of x, which of w, and where its numbers go or come from.
+template <class T>
+struct Slot {
+  Factor input, weight;
+  T* data;
+};
+
+// A layer and the relevance that arrives at it.
+template <class T>
+struct Layer {
+  const char* operation;
+  Stream stream;
+  const AffineMap& map;
+  const T *x, *w, *b, *R;  // x null: nothing is multiplied by inputs
+  Constants<T> constants;
+  const Account<T>* account;
+};
+
+// Sums of some slots, most_slots at a time. b is added to the first.
+template <class T>
+void store_sums(const Layer<T>& layer, const T* b, const Slot<T>* slots, int count) {
+  for (int first = 0; first < count; first += most_slots) {
+    const int here = count - first < most_slots ? count - first : most_slots;
+    with_slots<most_slots>(here, [&](auto number) {
+      constexpr int P = decltype(number)::value;
+      StoreSums<T, P> task{};
+      task.product = sum_of(layer.map);
+      task.x = layer.x;
+      task.constants = layer.constants;
+      task.b = first == 0 ? b : nullptr;
+      for (int p = 0; p < P; ++p) {
+        task.input[p] = p < here ? slots[first + p].input : Factor::none;
+        task.weight[p] = p < here ? slots[first + p].weight : Factor::none;
+        task.z[p] = p < here ? slots[first + p].data : nullptr;
+      }
+      launch_product<T, P>(layer.operation, layer.stream, task, layer.w);
+    });
+  }
+}
+
+// r = Σ over slots of input part · Σ_o weight part · s
+template <class T>
+void carry_slots(const Layer<T>& layer, const Slot<T>* slots, int count, T* r) {
+  for (int first = 0; first == 0 || first < count; first += most_slots) {
+    const int here = count - first < most_slots ? count - first : most_slots;
+    with_slots<most_slots>(here, [&](auto number) {
+      constexpr int P = decltype(number)::value;
+      Carry<T, P> task{};
+      task.product = carry_of(layer.map);
+      task.constants = layer.constants;
+      task.x = layer.x;
+      task.r = r;
+      task.add = first > 0;
+      for (int p = 0; p < P; ++p) {
+        task.input[p] = p < here ? slots[first + p].input : Factor::none;
+        task.weight[p] = p < here ? slots[first + p].weight : Factor::none;
+        task.s[p] = p < here ? slots[first + p].data : nullptr;
+      }
+      launch_product<T, P>(layer.operation, layer.stream, task, layer.w);
+    });
+  }
+}
+
+template <class Rule>
+auto gamma_of(const Rule& rule) -> decltype(rule.gamma) {
+  return rule.gamma;
+}
+template <class... Any>
+int gamma_of(const Any&...) {
+  return 0;
+}
+template <class Rule>
+auto out_of_range_of(const Rule& rule) -> decltype(rule.out_of_range) {
+  return rule.out_of_range;
+}
+template <class... Any>
+math::OutOfRange out_of_range_of(const Any&...) {
+  return math::OutOfRange::raise;
+}
+
+// The relevance by one lowering of a rule.
+template <class T, class Rule>
+class Relevance {
+  static constexpr int max_parts = Rule::max_parts;
+
+  const Layer<T>& layer_;
+  const Rule& rule_;
+  const Index outputs_;
+  const bool by_itself_;  // shares need more than the sums of one output
+  Splitter<T, Rule> splitter_;
+  Numbers<T> sums_[max_parts], shares_[max_parts];
+  Slot<T> summed_[max_parts] = {}, carried_[max_parts] = {};
+  int to_sum_ = 0, to_carry_ = 0;
+
+ public:
+  Relevance(const Layer<T>& layer, const Rule& rule)
+      : layer_(layer),
+        rule_(rule),
+        outputs_(layer.map.z_size()),
+        by_itself_(layer.account || rule.stabilizer == math::Stabilizer::rms || summed_parts(rule) > most_slots),
+        splitter_{rule, {}, {}, {}, layer.constants.gamma, layer.b, layer.R, outputs_, nullptr} {}
+
+  // z: the pre-activation where it is known
+  void run(const T* z, T* r) {
+    for (int p = 0; p < rule_.parts(); ++p) {
+      const Part part = rule_.part(p);
+      if (part.is_summed) place_sum(p, part, z);
+      if (part.is_carried) splitter_.bias_of[p] = layer_.b ? part.bias : Factor::none;
+    }
+    if (rule_.parts() == 1 && to_sum_ == 0 && !by_itself_) return carry_split(r);
+    for (int p = 0; p < rule_.parts(); ++p) {
+      const Part part = rule_.part(p);
+      if (part.is_carried && part.input != Factor::none) place_share(p, part);
+    }
+    if (by_itself_ || to_sum_ == 0) {
+      store_sums<T>(layer_, nullptr, summed_, to_sum_);
+      split_by_itself(layer_.operation, layer_.stream, layer_.map, splitter_, layer_.account);
+    } else {
+      with_slots<max_parts>(to_sum_, [&](auto number) { sum_split<decltype(number)::value>(); });
+    }
+    carry_slots<T>(layer_, carried_, to_carry_, r);
+  }
+
+ private:
+  static int summed_parts(const Rule& rule) {
+    int count = 0;
+    for (int p = 0; p < rule.parts(); ++p) count += rule.part(p).is_summed;
+    return count;
+  }
+
+  // Where the sum of a part will be. Sums that are the same for all samples are made here.
+  void place_sum(int p, const Part& part, const T* z) {
+    Sum<T>& sum = splitter_.z[p];
+    const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!layer_.b || part.bias == Factor::plain);
+    if (is_known) {
+      sum = {z, outputs_, -1, Factor::none};
+      return;
+    }
+    sum.bias = part.bias;
+    if (part.input == Factor::none) return;
+    if (part.input == Factor::one) {
+      sums_[p] = Numbers<T>(layer_.operation, outputs_, layer_.stream);
+      AffineMap one_sample = layer_.map;
+      one_sample.samples = 1;
+      const Layer<T> once{layer_.operation, layer_.stream, one_sample, nullptr, layer_.w, nullptr, nullptr, layer_.constants, nullptr};
+      const Slot<T> slot{part.input, part.weight, sums_[p].data()};
+      store_sums<T>(once, nullptr, &slot, 1);
+      sum.data = sums_[p].data();
+      return;
+    }
+    if (by_itself_) {
+      sums_[p] = Numbers<T>(layer_.operation, layer_.map.samples * outputs_, layer_.stream);
+      sum.data = sums_[p].data();
+      sum.per_sample = outputs_;
+    } else {
+      sum.slot = to_sum_;
+    }
+    summed_[to_sum_++] = {part.input, part.weight, sums_[p].data()};
+  }
+
+  // Where the share of a part will be: in the place of its sum, where that has a number for each.
+  void place_share(int p, const Part& part) {
+    T* place = splitter_.z[p].per_sample ? sums_[p].data() : nullptr;
+    if (!place) {
+      shares_[p] = Numbers<T>(layer_.operation, layer_.map.samples * outputs_, layer_.stream);
+      place = shares_[p].data();
+    }
+    splitter_.s[p] = place;
+    carried_[to_carry_++] = {part.input, part.weight, place};
+  }
+
+  template <int P>
+  void sum_split() const {
+    SplitSums<T, P, Rule> task{};
+    task.product = sum_of(layer_.map);
+    task.x = layer_.x;
+    task.constants = layer_.constants;
+    task.splitter = splitter_;
+    for (int p = 0; p < P; ++p) {
+      task.input[p] = p < to_sum_ ? summed_[p].input : Factor::none;
+      task.weight[p] = p < to_sum_ ? summed_[p].weight : Factor::none;
+    }
+    launch_product<T, P>(layer_.operation, layer_.stream, task, layer_.w);
+  }
+
+  // One share from what is in memory already is formed on the way back.
+  void carry_split(T* r) const {
+    const AffineMap& map = layer_.map;
+    CarrySplit<T, Rule> task{};
+    task.product = carry_of(map);
+    task.constants = layer_.constants;
+    task.x = layer_.x;
+    task.r = r;
+    task.input[0] = rule_.part(0).input;
+    task.weight[0] = rule_.part(0).weight;
+    task.splitter = splitter_;
+    task.channel_apart = map.channels_last ? 1 : static_cast<int>(map.positions());
+    task.channels = map.groups * map.outputs;
+    launch_product<T, 1>(layer_.operation, layer_.stream, task, layer_.w);
+  }
+};
+
+// A guarded lowering would have to come back to the host for its answer. Here the parts that it saves cost no pass
+// over x and w.
+template <class T, class Rule>
+void run(const Layer<T>& layer, const Rule& rule, const T* z, T* r) {
+  if constexpr (Rule::is_guarded)
+    run(layer, rule.otherwise(), z, r);
+  else
+    Relevance<T, Rule>(layer, rule).run(z, r);
+}
+
+}  // namespace
+
+template <class T>
+void affine_forward(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, T* z) {
+  const Slot<T> slot{Factor::plain, Factor::plain, z};
+  store_sums<T>({operation, stream, map, x, w, b, nullptr, {}, nullptr}, b, &slot, 1);
+}
+
+template <class T>
+void affine_gradient(const char* operation, Stream stream, const AffineMap& map, const T* w, const T* G, T* G_x) {
+  const Slot<T> slot{Factor::one, Factor::plain, const_cast<T*>(G)};
+  carry_slots<T>({operation, stream, map, nullptr, w, nullptr, nullptr, {}, nullptr}, &slot, 1, G_x);
+}
+
+template <class T>
+void affine_relevance(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, const T* R,
+                      const AnyRule<T>& any, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
+  std::visit(
+      [&](const auto& rule) {
+        if constexpr (std::decay_t<decltype(rule)>::max_parts > 0) {
+          const Constants<T> constants{static_cast<T>(gamma_of(rule)), bounds, out_of_range_of(rule)};
+          const Layer<T> layer{operation, stream, map, x, w, b, R, constants, account};
+          rule.lower(math::Known{false}, [&](const auto& lowering) { run(layer, lowering, z, r); });
+        }
+      },
+      any);
+}
+
+#define RELPROP_INSTANTIATE(T)                                                                                                     \
+  template void affine_forward(const char*, Stream, const AffineMap&, const T*, const T*, const T*, T*);                           \
+  template void affine_gradient(const char*, Stream, const AffineMap&, const T*, const T*, T*);                                    \
+  template void affine_relevance(const char*, Stream, const AffineMap&, const T*, const T*, const T*, const T*, const AnyRule<T>&, \
+                                 const Bounds<T>&, const T*, const Account<T>*, T*);
+RELPROP_INSTANTIATE(float)
+RELPROP_INSTANTIATE(double)
+
+}  // namespace relprop::cuda

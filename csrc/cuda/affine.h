@@ -1,0 +1,48 @@
+// Any affine map on the device, and relevance through it under any rule. Mirrors pyref/layers/affine.py.
+//
+//   z_p = Σ_i input(p, x_i) · weight(p, w_io) + bias(p, b_o)
+//   s   = split(R_o, z)
+//   r_i = Σ_p input(p, x_i) · Σ_o weight(p, w_io) · s_p,o
+//
+// Dense layers and convolutions are one kind of map: each output meets, in a window of places of the input, the
+// channels of its group. Functions return once their kernels are on the stream. Pointers are to device memory.
+#pragma once
+
+#include "machine/cuda/memory.h"
+#include "relprop/account.h"
+#include "relprop/rules.h"
+
+namespace relprop::cuda {
+
+// x (samples, channels, places) and z (samples, channels, positions) with up to three axes of places, or with the
+// channels last. Position p meets place p · stride + k · dilation - before through tap k, where there is one.
+struct AffineMap {
+  Index samples;
+  int groups, inputs, outputs;  // channels of a group
+  int lengths[3], counts[3];    // places and positions along each axis
+  int kernel[3], stride[3], before[3], dilation[3];
+  bool channels_last;
+  Index w_group, w_input, w_output, w_tap;  // how far apart lie the elements of w
+
+  Index places() const { return Index(lengths[0]) * lengths[1] * lengths[2]; }
+  Index positions() const { return Index(counts[0]) * counts[1] * counts[2]; }
+  int taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  Index x_size() const { return Index(groups) * inputs * places(); }  // of a sample
+  Index z_size() const { return Index(groups) * outputs * positions(); }
+};
+
+// z = Σ_i x_i w_io + b_o; b (groups · outputs) or null
+template <class T>
+void affine_forward(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, T* z);
+
+// G_x = Σ_o w_io G_o
+template <class T>
+void affine_gradient(const char* operation, Stream stream, const AffineMap& map, const T* w, const T* G, T* G_x);
+
+// r of x under a rule, which is not Pass. bounds: of a box, one per element of a sample. z: the pre-activation where
+// it is known, else null. account: null where nobody asks.
+template <class T>
+void affine_relevance(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, const T* R,
+                      const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r);
+
+}  // namespace relprop::cuda

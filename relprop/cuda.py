@@ -1,0 +1,158 @@
+"""pyref's names on CUDA kernels, for arrays in device memory.
+
+Every name of `pyref.__all__` is here. Those in `KERNELS` are compiled; a layer's function without a kernel is pyref's
+own for arrays that can compute by themselves (CuPy), and an error that names it for all others: nothing falls back
+to the host unasked. Kernels take float32 and float64 arrays of any library that speaks DLPack or
+`__cuda_array_interface__`, on that library's current stream, and answer with arrays of the same library; NumPy
+arrays are copied to the device and the results back. All arguments of a call lie in the same place.
+
+The module imports everywhere. Where the kernels are not built, or there is no device, calls say so.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import pyref
+from relprop import _core
+from relprop._mirror import fill
+
+KERNELS = tuple(
+    f"{layer}_{function}"
+    for layer, functions in {
+        "dense": "forward gradient tangent relevance",
+    }.items()
+    for function in functions.split()
+)
+
+# What is here beside pyref's names, described below.
+DEVICE = ("to_device", "to_host", "devices", "no_device", "synchronize", "counters", "reset_counters")
+
+# Functions of a backend that compute on arrays, as layers and methods call them.
+LAYER_FUNCTION = re.compile(r"_(forward|gradient|tangent|relevance|multiplier|ray|ratio|quotient)$")
+
+
+def mirror(namespace, compiled, why):
+    """Put pyref's names into the namespace of a module on CUDA kernels.
+
+    compiled  the part of an extension that holds the kernels; None where there is none, and `why` says why
+    """
+    doors = ModuleType("doors")
+    for name in KERNELS:
+        setattr(doors, name, _through_the_door(getattr(compiled, name), compiled) if compiled else _not_built(why))
+    fill(namespace, doors)
+    for name in pyref.__all__:
+        if LAYER_FUNCTION.search(name) and name not in KERNELS:
+            namespace[name] = _without_kernel(getattr(pyref, name), name, compiled, why)
+    for name in DEVICE:
+        namespace[name] = getattr(compiled, name) if compiled else _not_built(why)
+
+
+def _not_built(why):
+    def refuse(*args, **options):
+        raise RuntimeError(
+            f"this build of relprop has no CUDA kernels ({why}); "
+            "install it where nvcc is: pip install . -C cmake.define.RELPROP_CUDA=on"
+        )
+
+    return refuse
+
+
+def _without_kernel(function, name, compiled, why):
+    """pyref's function, for arrays that can compute by themselves."""
+
+    @wraps(function)
+    def reference(*args, **options):
+        if compiled is None:
+            _not_built(why)()
+        for x in _flat([*args, *options.values()]):
+            if isinstance(x, np.ndarray | compiled.Array):
+                raise RuntimeError(
+                    f"{name} has no CUDA kernel; it is pyref's on arrays that compute by themselves (CuPy), "
+                    f"not on {type(x).__module__}'s {type(x).__name__}"
+                )
+        return function(*args, **options)
+
+    return reference
+
+
+# ---- arrays of other libraries ----
+
+STREAMS = {  # the handle of the stream that a library computes on
+    "cupy": lambda library: library.cuda.get_current_stream().ptr,
+    "torch": lambda library: library.cuda.current_stream().cuda_stream,
+}
+
+
+def _through_the_door(kernel, compiled):
+    """The kernel on a foreign library's stream, its results that library's arrays."""
+
+    def call(*args, **options):
+        library = _library([*args, *options.values()], compiled)
+        if library is None:
+            return kernel(*args, **options)
+        if options.get("account") is not None:
+            options = options | {"account": _Account(options["account"], library)}
+        before = compiled.use_stream(STREAMS.get(library.__name__, lambda _: None)(library))
+        try:
+            return _given_back(kernel(*args, **options), library, compiled)
+        finally:
+            compiled.use_stream(before)
+
+    return call
+
+
+def _flat(values):
+    for v in values:
+        yield from _flat(v) if isinstance(v, tuple | list) else (v,)
+
+
+def _library(values, compiled):
+    """The module that the device arrays among the arguments belong to; None if they are ours or NumPy's."""
+    for x in _flat(values):
+        if isinstance(x, np.ndarray | np.generic | compiled.Array):
+            continue
+        if hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__"):
+            name = type(x).__module__.partition(".")[0]
+            library = sys.modules["jax.numpy" if name in ("jax", "jaxlib") else name]
+            if not hasattr(library, "from_dlpack"):
+                raise TypeError(f"{name} arrays can be read, but {name} has no from_dlpack to give the result back")
+            return library
+    return None
+
+
+def _given_back(result, library, compiled):
+    if isinstance(result, tuple):
+        return tuple(_given_back(r, library, compiled) for r in result)
+    return library.from_dlpack(result) if isinstance(result, compiled.Array) else result
+
+
+class _Account:
+    """What a kernel writes for an account, as the caller's arrays."""
+
+    def __init__(self, account, library):
+        self._account, self._library = account, library
+
+    def add_bias(self, share):
+        self._account.add_bias(self._library.from_dlpack(share))
+
+    def add_kept(self, stabilizer, dropped):
+        self._account.add_kept(self._library.from_dlpack(stabilizer), self._library.from_dlpack(dropped))
+
+
+to_device: Callable[[Any], Any]  # a copy of a NumPy array in device memory, for any library that speaks DLPack
+to_host: Callable[[Any], np.ndarray]  # and back
+devices: Callable[[], list[dict[str, Any]]]  # name, memory in bytes, compute capability and processors of each
+no_device: Callable[[], str]  # why there are none, in CUDA's words
+synchronize: Callable[[], None]  # waits until all of this thread's calls are done
+counters: Callable[[], dict[str, int]]  # as relprop._core's, of the device, and the kernels started
+reset_counters: Callable[[], None]
+
+mirror(globals(), _core.cuda, _core.cuda_build)
+
+__all__ = [*pyref.__all__, "KERNELS", *DEVICE]

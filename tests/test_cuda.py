@@ -1,0 +1,305 @@
+"""The CUDA backend as a module: its names, errors, arrays and bits. Kernels run on the emulated device here.
+
+Emulated are the sources of the kernels, line by line. What a real device adds, streams that run ahead of the host
+foremost, is not shown by this file.
+"""
+
+import inspect
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+import emulated
+import numpy as np
+import pytest
+from test_cpu import REFUSED, arrays
+
+import pyref
+import relprop.cuda
+from relprop import _core
+from relprop.backends import resolve
+
+EXTENSION = emulated.compiled()
+CUDA, MISSING = emulated.backend()
+on_the_emulated_device = pytest.mark.skipif(CUDA is None, reason=f"cuda-emulated: {MISSING}")
+
+X, W, B, R = arrays()
+
+
+# ---- names ----
+
+
+def test_it_has_every_name_of_pyref():
+    for name in pyref.__all__:
+        assert hasattr(relprop.cuda, name)
+    assert set(relprop.cuda.KERNELS) <= set(pyref.__all__)
+
+
+@on_the_emulated_device
+def test_the_list_of_kernels_is_what_is_compiled():
+    assert set(relprop.cuda.KERNELS) == set(pyref.__all__) & set(dir(EXTENSION))
+
+
+@on_the_emulated_device
+def test_signatures_and_docstrings_are_the_textbooks():
+    for name in relprop.cuda.KERNELS:
+        mine, theirs = getattr(CUDA, name), getattr(pyref, name)
+        assert mine is not theirs
+        assert inspect.signature(mine) == inspect.signature(theirs)
+        assert mine.__doc__ == theirs.__doc__
+
+
+# ---- where there are no kernels, or no device ----
+
+
+def test_a_build_without_cuda_says_how_to_get_it():
+    if _core.cuda is not None:
+        pytest.skip("this build has CUDA kernels")
+    for call in (lambda: relprop.cuda.dense_forward(X, W), relprop.cuda.devices, lambda: relprop.cuda.to_device(X)):
+        with pytest.raises(RuntimeError, match=r"no CUDA kernels.*RELPROP_CUDA=on") as error:
+            call()
+        assert _core.cuda_build in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(RuntimeError, match=r"this build of relprop has no backend 'cuda'.*built: pyref, cpu") as error:
+        resolve("cuda")
+    assert _core.cuda_build in str(error.value)
+
+
+@on_the_emulated_device
+def test_a_machine_without_a_device_says_so(monkeypatch):
+    monkeypatch.setenv("RELPROP_EMULATE_DEVICES", "0")
+    assert CUDA.devices() == []
+    with pytest.raises(RuntimeError, match="no device"):
+        CUDA.dense_forward(X, W)
+    monkeypatch.delenv("RELPROP_EMULATE_DEVICES")
+    assert CUDA.devices()[0]["name"] == "emulated"
+    assert np.array_equal(CUDA.dense_forward(X, W), CUDA.dense_forward(X, W))
+
+
+@on_the_emulated_device
+def test_a_function_without_a_kernel_is_an_error_that_names_it():
+    with pytest.raises(RuntimeError, match=r"softmax_forward has no CUDA kernel.*numpy's ndarray"):
+        CUDA.softmax_forward(X)
+
+
+# ---- errors ----
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("what", REFUSED)
+def test_errors_are_pyrefs_word_for_word(what):
+    with pytest.raises((ValueError, TypeError)) as theirs:
+        REFUSED[what](pyref)
+    with pytest.raises(type(theirs.value)) as mine:
+        REFUSED[what](CUDA)
+    assert str(mine.value) == str(theirs.value)
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("bad", [X.astype(np.float16), X.astype(int), X > 0, X + 0j, X.tolist(), None, 3])
+def test_dtypes_are_refused_in_pyrefs_words(bad):
+    with pytest.raises(TypeError) as theirs:
+        pyref.check.check_float("x", bad)
+    with pytest.raises(TypeError) as mine:
+        CUDA.dense_forward(bad, W)
+    assert str(mine.value) == str(theirs.value)
+
+
+@on_the_emulated_device
+def test_out_of_memory_says_what_was_needed_and_the_next_call_works(monkeypatch):
+    monkeypatch.setenv("RELPROP_EMULATE_MEMORY", "1000")
+    with pytest.raises(MemoryError, match=r"dense_forward: needs 1\.44 kB of device memory; .* of 1\.00 kB are free"):
+        CUDA.dense_forward(X, W)
+    monkeypatch.delenv("RELPROP_EMULATE_MEMORY")
+    assert EXTENSION.allocated() == 0
+    CUDA.dense_forward(X, W)
+
+
+@on_the_emulated_device
+def test_an_error_of_cuda_names_the_operation_and_the_next_call_works():
+    EXTENSION.fail_next(1)
+    with pytest.raises(RuntimeError, match=r"dense_forward: invalid argument \(cudaErrorInvalidValue\)"):
+        CUDA.dense_forward(X, W)
+    CUDA.dense_forward(X, W)
+    assert EXTENSION.allocated() == 0
+
+
+@on_the_emulated_device
+def test_a_fault_of_the_device_says_that_the_context_is_lost():
+    EXTENSION.fail_next(700, sticky=True)
+    try:
+        with pytest.raises(RuntimeError, match=r"illegal memory access.*context is lost.*RELPROP_CUDA_SYNC=1"):
+            CUDA.dense_forward(X, W)
+        relprop.cpu.dense_forward(X, W)
+    finally:
+        EXTENSION.fail_next(0, sticky=True)
+    CUDA.dense_forward(X, W)
+
+
+# ---- arrays ----
+
+
+class Foreign:
+    """An array of another library: a view of device memory with strides of its own, through one protocol."""
+
+    def __init__(self, array, protocol, strides=None, shape=None):
+        self.array, self.protocol, self.strides, self.shape = array, protocol, strides, shape or array.shape
+        self.dtype, self.ndim = array.dtype, len(self.shape)
+
+    def __getattr__(self, name):
+        if name == "__cuda_array_interface__" and self.protocol == name:
+            about = dict(self.array.__cuda_array_interface__)
+            return about | {"shape": self.shape, "strides": self.strides, "stream": None}
+        if name in ("__dlpack__", "__dlpack_device__") and self.protocol == "__dlpack__":
+            return getattr(self.array, name)
+        raise AttributeError(name)
+
+
+PROTOCOLS = ["__cuda_array_interface__", "__dlpack__"]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """A module `foreign` with from_dlpack, as CuPy has."""
+    module = ModuleType("foreign")
+    module.from_dlpack = lambda array: Foreign(EXTENSION.to_device(Capsuled(array)), PROTOCOLS[1])
+    monkeypatch.setitem(sys.modules, "foreign", module)
+    monkeypatch.setattr(Foreign, "__module__", "foreign")
+    return module
+
+
+class Capsuled:
+    """An array that only speaks DLPack."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@on_the_emulated_device
+def test_what_comes_from_the_device_stays_there():
+    x, w, b = map(CUDA.to_device, (X, W, B))
+    z = CUDA.dense_forward(x, w, b)
+    assert isinstance(z, EXTENSION.Array) and z.shape == (6, 9) and z.dtype == X.dtype and z.device == 0
+    assert np.array_equal(CUDA.to_host(z), CUDA.dense_forward(X, W, B))
+    account = CUDA.Account()
+    CUDA.dense_relevance(x, w, b, CUDA.to_device(R), pyref.ZPlus(), z)
+    with pytest.raises(TypeError):  # sums over samples are arithmetic, which our arrays leave to others
+        CUDA.dense_relevance(x, w, b, CUDA.to_device(R), pyref.ZPlus(), z, account)
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_another_librarys_arrays_go_in_and_come_out(library, protocol):
+    x, w = (Foreign(CUDA.to_device(v), protocol) for v in (X, W))
+    z = CUDA.dense_forward(x, w)
+    assert isinstance(z, Foreign)
+    assert np.array_equal(CUDA.to_host(z.array), CUDA.dense_forward(X, W))
+
+
+@on_the_emulated_device
+def test_any_strides(library):
+    """Transposed, reversed and spread views of device memory, read where they lie."""
+    for wide in (np.float32, np.float64):
+        w = CUDA.to_device(np.ascontiguousarray(W.T.astype(wide)))
+        size = w.dtype.itemsize
+        transposed = Foreign(w, PROTOCOLS[0], strides=(size, size * W.shape[0]), shape=W.shape)
+        x = CUDA.to_device(np.repeat(X, 2, axis=1))
+        every_other = Foreign(x, PROTOCOLS[0], strides=(2 * 8 * X.shape[1], 16), shape=X.shape)
+        z = CUDA.dense_forward(every_other, transposed)
+        assert np.array_equal(CUDA.to_host(z.array), CUDA.dense_forward(X, W.astype(wide)))
+
+
+@on_the_emulated_device
+def test_memory_lives_as_long_as_somebody_holds_it():
+    """A view keeps its producer, and nothing is held once nobody needs it."""
+    before = EXTENSION.allocated()
+    view = EXTENSION.to_device(Capsuled(CUDA.to_device(X)))  # the producer's name is gone
+    assert EXTENSION.allocated() == before + X.nbytes
+    assert np.array_equal(CUDA.to_host(view), X)
+    unread = view.__dlpack__()
+    del view
+    assert EXTENSION.allocated() == before + X.nbytes
+    del unread
+    assert EXTENSION.allocated() == before
+    CUDA.dense_relevance(X, W, B, R, pyref.Gamma())
+    assert EXTENSION.allocated() == before
+
+
+@on_the_emulated_device
+def test_host_and_device_do_not_meet_in_a_call():
+    with pytest.raises(RuntimeError, match="dense_forward: w is in host memory and x is on device 0; move one"):
+        CUDA.dense_forward(CUDA.to_device(X), W)
+
+
+@on_the_emulated_device
+def test_to_device_and_back():
+    for a in (X, X.astype(np.float32), np.arange(5), np.zeros((0, 3)), np.array(2.5), X[::-2, ::3]):
+        there = CUDA.to_device(a)
+        back = CUDA.to_host(there)
+        assert there.shape == a.shape and back.dtype == a.dtype and np.array_equal(back, a)
+    assert repr(CUDA.to_device(X)) == "Array(shape=(6, 20), dtype=float64, device=0)"
+    assert len(CUDA.to_device(X)) == 6
+
+
+# ---- bits ----
+
+
+def all_rules():
+    return [pyref.RULES[name]() for name in pyref.RULES if name not in ("pass_", "z_box")]
+
+
+@on_the_emulated_device
+def test_the_order_of_blocks_and_threads_changes_no_bit(monkeypatch):
+    x, w, b, R = arrays(70, 40, 70, np.float32)
+    calls = [lambda rule=rule: CUDA.dense_relevance(x, w, b, R, rule).tobytes() for rule in all_rules()]
+    forward = [call() for call in calls]
+    monkeypatch.setenv("RELPROP_EMULATE_ORDER", "reverse")
+    assert [call() for call in calls] == forward
+
+
+@on_the_emulated_device
+def test_calls_from_several_threads_say_the_same_to_the_bit():
+    calls = [lambda rule=rule: CUDA.dense_relevance(X, W, B, R, rule).tobytes() for rule in all_rules()] * 3
+    alone = [call() for call in calls]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda call: call(), calls)) == alone
+
+
+# ---- passes ----
+
+# Products per call, in units of one matrix product of the layer, with z known. Parts of one pass over the weights
+# count apart, though they share it.
+PASSES = [
+    (pyref.Epsilon(), 0, 1),
+    (pyref.Norm(), 0, 1),
+    (pyref.ZPlus(), 2, 2),
+    (pyref.AlphaBeta(), 4, 4),
+    (pyref.Gamma(form="weight"), 1, 1),
+    (pyref.Gamma(), 1, 2),
+    (pyref.WSquare(), 0, 1),
+    (pyref.Flat(), 0, 1),
+    (pyref.ZBox(-9, 9), 2, 2),
+]
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize(("rule", "forward", "back"), PASSES, ids=str)
+def test_passes(rule, forward, back):
+    x, w, b, R = arrays(8, 300, 40, np.float32)
+    z = pyref.dense_forward(x, w, b)
+    CUDA.reset_counters()
+    CUDA.dense_relevance(x, w, b, R, rule, z)
+    once = 2 * 300 * 40 if isinstance(rule, pyref.WSquare | pyref.Flat) else 0  # a sum over weights alone
+    assert CUDA.counters()["flops"] == (forward + back) * 2 * 8 * 300 * 40 + once
+    assert CUDA.counters()["launches"] <= 2 + isinstance(rule, pyref.ZBox)  # which looks whether x is in the box
+
+
+def test_the_module_imports_without_anything_to_run_on():
+    code = "import relprop.cuda; assert relprop.cuda.Epsilon and relprop.cuda.dense_forward"
+    subprocess.run([sys.executable, "-c", code], check=True)
