@@ -1,4 +1,4 @@
-"""The command line: relprop demo | explain | verify | reproduce | methods | info."""
+"""The command line: relprop demo | explain | verify | reproduce | report | methods | info."""
 
 import ast
 import json
@@ -409,6 +409,30 @@ def reproduce(
             if row["page"]:
                 console.print(f"  page: {row['page']}", soft_wrap=True)
     raise typer.Exit(0 if all(row["page"] for row in done) else 1)
+
+
+# ── report ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example:  relprop report runs/interior-gradients --out interior.html")
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="Folder of relprop reproduce: a run, or one of --all.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The .html file; by default index.html in the folder.")] = None,
+    as_json: Json = False,
+):
+    """Make the page of a run again from the run's files: the claim, what was found, figures, maps and tables.
+
+    The page is one file that needs nothing else. Values of maps are read by pointer, touch or arrow keys.
+    """
+    from relprop.experiments import command
+
+    page = command.report(run, out)
+    if as_json:
+        _print_json({"page": str(page)})
+    else:
+        _console().print(f"written: {page}", markup=False, soft_wrap=True)
 
 
 # ── methods, info ──────────────────────────────────────────────────────────────────────────────────────

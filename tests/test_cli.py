@@ -14,7 +14,7 @@ import relprop
 from relprop import cli, demo
 from relprop.source import open_input
 
-COMMANDS = ("demo", "explain", "verify", "methods", "info")
+COMMANDS = ("demo", "explain", "verify", "report", "methods", "info")
 RNG = np.random.default_rng(4)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from relprop.view import aggregate, draw_heatmap, draw_input, new_figure
+from relprop.view.page import Heatmap, Heatmaps
 
-__all__ = ["Curve", "bars_figure", "curves_figure", "panels_figure", "style"]
+__all__ = ["Curve", "bars_figure", "curves_figure", "panel_maps", "panels_figure", "style"]
 
 # Okabe and Ito's colours, and black; dashes tell what is left
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00", "#7a7a7a")
@@ -122,6 +123,21 @@ def panels_figure(rows, columns, *, titles=(), note="", size=1.25):
     if note:
         figure.text(0.01, 0.06 / height, note, fontsize=7.5, color="#595959")
     return figure
+
+
+def panel_maps(rows, titles):
+    """The panels of `panels_figure` as maps whose values can be read, for `Picture.maps`."""
+    return [
+        Heatmaps(
+            [
+                Heatmap(p[1], title, kind="input") if isinstance(p, tuple) else Heatmap(p, title)
+                for p, title in zip(pictures, titles, strict=True)
+                if p is not None
+            ],
+            name,
+        )
+        for name, pictures in rows.items()
+    ]
 
 
 def _quiet(axes):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from relprop.backends import resolve
 from relprop.experiments import EXPERIMENTS, find
-from relprop.experiments.page import overview_text
+from relprop.experiments.page import overview_of, overview_text, run_text
 from relprop.experiments.run import Settings, check_needs, reproduce, write_text
 
-__all__ = ["listed", "run_all", "run_one"]
+__all__ = ["listed", "report", "run_all", "run_one"]
 
 
 def listed():
@@ -71,7 +71,6 @@ def run_all(folder, *, seed=0, backend="auto", quick=False, resume=False):
     shown = [
         (
             row["id"],
-            row["name"],
             row["title"],
             row["source"],
             row["verdict"],
@@ -82,6 +81,30 @@ def run_all(folder, *, seed=0, backend="auto", quick=False, resume=False):
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "index.html", overview_text(shown))
     return rows
+
+
+def report(folder, out=None):
+    """Write the page of a finished run again, or those of all runs in the folders below and the page over them.
+
+    Returns the path of the page: `out`, by default index.html in the folder.
+
+    Raises
+        ValueError  the folder holds no finished run; a run that lacks a file that its page shows; `out` for several.
+    """
+    folder = Path(folder)
+    below = sorted(path.parent for path in folder.glob("*/numbers.json"))
+    page = folder / "index.html" if out is None else Path(out)
+    if page.suffix not in (".html", ".htm"):
+        raise ValueError(f"{page.name} ends in {page.suffix!r}, expected .html")
+    if (folder / "numbers.json").exists() or not below:
+        write_text(page, run_text(folder))
+        return page
+    if out is not None:
+        raise ValueError(f"{folder} holds {len(below)} runs, whose pages lie in their folders: leave out --out")
+    for one in below:
+        write_text(one / "index.html", run_text(one))
+    write_text(page, overview_of(folder))
+    return page
 
 
 def _row(e):

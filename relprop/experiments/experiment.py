@@ -37,11 +37,15 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Picture:
-    """A matplotlib figure and what it shows."""
+    """A matplotlib figure and what it shows.
+
+    maps  `relprop.view.page.Heatmaps` below it, whose values can be read on the page: `charts.panel_maps`
+    """
 
     name: str
     caption: str
     figure: Any
+    maps: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pyref.methods.interior_gradients import ALPHAS
-from relprop.experiments.charts import Curve, curves_figure, panels_figure
+from relprop.experiments.charts import Curve, curves_figure, panel_maps, panels_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import mean_error, more
@@ -68,13 +68,19 @@ def pictures(run, n):
     rows = {}
     for s in shown:
         rows[f"image {s}"] = [("input", images[s]), *(importance[a, s] for a in range(len(ALPHAS))), whole[s]]
+    titles = ("input", *(f"α = {a:g}" for a in ALPHAS), "integrated")
     maps = panels_figure(
-        rows, len(ALPHAS) + 2, titles=("input", *(f"α = {a:g}" for a in ALPHAS), "integrated"), size=0.95,
+        rows, len(ALPHAS) + 2, titles=titles, size=0.95,
         note="Each panel has its own scale: importance is without sign; integrated gradients are signed, red for.",
     )  # fmt: skip
     return [
         Picture("importance", "Mean importance of a pixel along the scaling of the input.", curve),
-        Picture("interior-gradients", "Pixel importance P(α) along the path, and integrated gradients.", maps),
+        Picture(
+            "interior-gradients",
+            "Pixel importance P(α) along the path, and integrated gradients.",
+            maps,
+            panel_maps(rows, titles),
+        ),
     ]
 
 

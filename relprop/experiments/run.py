@@ -3,7 +3,7 @@
     RUN/settings.json       what was asked for; a run is only continued under the same
     RUN/pieces/NAME.npz     what a piece came to, or NAME.safetensors where that is a network
     RUN/numbers.json        settings, verdict, and all numbers
-    RUN/NAME.csv, .png, .svg, index.html
+    RUN/NAME.csv, .png, .svg, .npz with the values of maps, index.html
     RUN/times.json          dates, durations and the machine: the only file that differs between two equal runs
 
 Every file is written beside its place and renamed into it, so that what is there is whole.
@@ -27,7 +27,7 @@ import pyref
 import relprop
 from relprop.backends import resolve
 from relprop.experiments.experiment import Experiment, conclude
-from relprop.experiments.page import page_text
+from relprop.experiments.page import described, maps_file, run_text
 from relprop.models import native
 from relprop.progress import bar
 from relprop.view import save_figure
@@ -184,6 +184,8 @@ def _write_results(run):
     for picture in pictures:
         for suffix in (".png", ".svg"):
             write_whole(folder / f"{picture.name}{suffix}", lambda part, p=picture: save_figure(p.figure, part))
+        if picture.maps:
+            write_whole(folder / f"{picture.name}.npz", lambda part, p=picture: _save_arrays(part, maps_file(p)))
     for table in tables:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([table.head, *table.rows])
@@ -191,16 +193,19 @@ def _write_results(run):
     about = {
         "experiment": experiment.id,
         "name": experiment.name,
+        "title": experiment.title,
         "paper": experiment.paper,
         "figure": experiment.figure,
         "claim": experiment.claim,
         "verdict": verdict,
         "expectations": findings,
         "settings": asdict(run.settings),
+        "source": experiment.sources.get(run.settings.data.partition(":")[0], ""),
+        **described(pictures, tables),
         "numbers": numbers,
     }
     write_text(folder / "numbers.json", _json(about))
-    write_text(folder / "index.html", page_text(experiment, run.settings, verdict, findings, pictures, tables, folder))
+    write_text(folder / "index.html", run_text(folder))
     return verdict
 
 

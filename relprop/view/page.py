@@ -246,7 +246,7 @@ class Heatmaps:
     """Heatmaps side by side that are read together: a cell that is pointed at is read out in all of the same size.
 
     maps    `Heatmap`s
-    caption under them
+    caption above them
     names   what a row and what a column is
     shared  whether the signed ones have one scale, that of the largest
     size    the least width of one, in rem
@@ -264,11 +264,11 @@ class Heatmaps:
             limits = [scale(m.picture, m.clip).limit for m in self.maps if m.kind == "signed"]
             limit = max(limits, default=None)
         body = "\n".join(m.html(limit) for m in self.maps)
-        caption = f'<p class="quiet">{escape(self.caption)}</p>' if self.caption else ""
+        caption = f'<p class="group">{escape(self.caption)}</p>' if self.caption else ""
         return (
-            f'<section class="heatmaps" data-names="{escape(chr(10).join(self.names))}">'
+            f'<section class="heatmaps" data-names="{escape(chr(10).join(self.names))}">{caption}'
             f'<div class="maps" style="--size:{self.size:g}rem">\n{body}\n</div>'
-            f'<p class="readout" role="status">{HINT}</p>{caption}</section>'
+            f'<p class="readout" role="status">{HINT}</p></section>'
         )
 
 
