@@ -69,7 +69,7 @@ def test_version(capsys):
 
 def test_explain_prints_output_residual_and_the_largest_attributions(capsys, model, batch):
     about = printed_json(capsys, "explain", model, batch, "--method", "deeplift", "--target", "2", "--top", "2")
-    a = pyref.deeplift(NETWORK, X, 2)
+    a = relprop.explain(NETWORK, X, "deeplift", 2)
     assert [s["output"] for s in about["samples"]] == list(a.output)
     assert [s["residual"] for s in about["samples"]] == list(a.delta)
     assert [s["predicts"] for s in about["samples"]] == list(NETWORK(X).argmax(axis=1))
@@ -84,7 +84,7 @@ def test_explain_takes_a_rule_and_its_options(capsys, tmp_path, model, batch):
     argv = ("explain", model, batch, "--rule", "epsilon", "--option", "epsilon=0.5", "--option", "bias=ignore")
     code, text, _ = ran(capsys, *argv, "--save", str(out), "--ledger")
     assert code == 0
-    assert (np.load(out) == pyref.lrp(NETWORK, X, rule=pyref.Epsilon(0.5, bias="ignore")).values).all()
+    assert (np.load(out) == relprop.explain(NETWORK, X, rule="epsilon", epsilon=0.5, bias="ignore").values).all()
     assert "stabilizer" in text
     assert f"written: {out}" in text
 
