@@ -11,11 +11,19 @@ place, as `pyref.explainers` does. Outputs that were computed elsewhere go into 
 from pyref.metrics.completeness import completeness
 from pyref.metrics.correlation import pearson
 from pyref.metrics.cosine_convergence import Convergence, alignment, chance_alignment, cosine_convergence
+from pyref.metrics.digit_flip import class_difference, digit_flip
 from pyref.metrics.explainer import explainers
+from pyref.metrics.infidelity import infidelity
+from pyref.metrics.insertion_deletion import area_under, insertion_deletion
+from pyref.metrics.localization import localization
+from pyref.metrics.maps import box_mask, saliency_maps
 from pyref.metrics.matrix_chain import VGG16_CHAIN, matrix_chain, noise_to_signal
+from pyref.metrics.max_sensitivity import max_sensitivity
 from pyref.metrics.measurement import Curves, Measurement, Scores, Summary, bootstrap_interval
 from pyref.metrics.metric import Metric
 from pyref.metrics.morf_lerf import PerturbationCurves, curve_statistics, morf_lerf
+from pyref.metrics.pixel_perturbation import pixel_perturbation
+from pyref.metrics.pointing_game import pointing_game
 from pyref.metrics.ranking import quantile, random_order, rank_correlation, ranks, removal_order, tie_fraction
 from pyref.metrics.removal import BASELINES, Function, Removal, removal
 from pyref.metrics.sensitivity_n import SubsetCorrelations, log_sizes, random_subsets, sensitivity_n
@@ -25,6 +33,13 @@ __all__ = [
     "completeness",
     "sensitivity_n",
     "morf_lerf",
+    "insertion_deletion",
+    "pixel_perturbation",
+    "digit_flip",
+    "infidelity",
+    "max_sensitivity",
+    "localization",
+    "pointing_game",
     "cosine_convergence",
     "matrix_chain",
     "BASELINES",
@@ -40,8 +55,11 @@ __all__ = [
     "Summary",
     "VGG16_CHAIN",
     "alignment",
+    "area_under",
     "bootstrap_interval",
+    "box_mask",
     "chance_alignment",
+    "class_difference",
     "curve_statistics",
     "explainers",
     "log_sizes",
@@ -54,6 +72,7 @@ __all__ = [
     "ranks",
     "removal",
     "removal_order",
+    "saliency_maps",
     "tie_fraction",
 ]
 
@@ -72,6 +91,38 @@ METRICS = {
             "S_c(x with the first k features of the order := x̄) - S_c(x)",
             "[ancona2017] [samek2017]",
             "MoRF falls fast and far, LeRF stays or rises; random lies between",
+        ),
+        Metric(
+            insertion_deletion,
+            "AUC of S_c(x with the first k features := x̄), and of S_c(x̄ with them := x)",
+            "[petsiuk2018]",
+            "low deletion, high insertion",
+        ),
+        Metric(
+            pixel_perturbation,
+            "|S_c(x) - S_c(x with the k least salient features := x̄)| / |S_c(x)|",
+            "[srinivas2019]",
+            "low",
+        ),
+        Metric(
+            digit_flip,
+            "D(x) - D(x with the k features of greatest R := x̄), D = S_source - S_goal",
+            "[shrikumar2017] [srinivas2019]",
+            "high",
+        ),
+        Metric(
+            infidelity,
+            "mean over perturbations of (Σ_{i∈P} R_i - (S_c(x) - S_c(x with x_P := x̄)))²",
+            "[yeh2019]",
+            "low; 0 on affine models",
+        ),
+        Metric(max_sensitivity, "max_k ‖R(y_k) - R(x)‖ / ‖R(x)‖, |y_k - x| ≤ radius", "[yeh2019]", "low", "methods"),
+        Metric(localization, "Σ_{inside} P / Σ P", "[sundararajan2016]", "high; the share of the area is chance"),
+        Metric(
+            pointing_game,
+            "1 where argmax P lies inside, else 0",
+            "[zhang2016]",
+            "high; the share of the area is chance",
         ),
         Metric(
             cosine_convergence,

@@ -12,7 +12,7 @@ from pyref.methods.method import start as begin
 from pyref.methods.noise import check_indices, generator, normal
 from pyref.metrics.correlation import square_root
 from pyref.metrics.explainer import explainers
-from pyref.metrics.measurement import Curves, series
+from pyref.metrics.measurement import Curves, median, series
 from pyref.metrics.ranking import quantile
 from pyref.metrics.removal import on_host
 from pyref.network import Network, show, weighted
@@ -37,7 +37,7 @@ class Convergence(Curves):
     @property
     def median(self):
         """{series: (layers,)}: the median over samples of their medians over places and pairs."""
-        return {name: np.nanmedian(v.astype(np.float64), axis=0) for name, v in self.values.items()}
+        return {name: median(v) for name, v in self.values.items()}
 
 
 def cosine_convergence(

@@ -119,7 +119,7 @@ class Scores(Measurement):
                     "s.e.": _plain(s.standard_error),
                     f"{100 * self.level:g}% from": _plain(s.low),
                     "to": _plain(s.high),
-                    "median": _plain(np.nanmedian(v.astype(np.float64))),
+                    "median": _plain(median(v)),
                     "samples": int(s.count),
                     **_noted(self.notes, name),
                 }
@@ -193,6 +193,13 @@ def _mean(values):
     if is_exact(values):
         return total / np.maximum(count, 1).astype(object), count
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)[()], count
+
+
+def median(values):
+    """The median over axis 0 of what is there, in float64; NaN where nothing is."""
+    columns = np.reshape(values.astype(np.float64), (values.shape[0], -1)).T
+    there = [column[~np.isnan(column)] for column in columns]
+    return np.reshape([np.median(v) if len(v) else np.nan for v in there], values.shape[1:])[()]
 
 
 def _noted(notes, name):
