@@ -12,6 +12,7 @@ void bind_machine(py::module_& module);
 void bind_activation(py::module_& cpu);
 void bind_batchnorm(py::module_& cpu);
 void bind_dense(py::module_& cpu);
+void bind_lstm(py::module_& cpu);
 void bind_merge(py::module_& cpu);
 void bind_product(py::module_& cpu);
 
@@ -31,6 +32,7 @@ PYBIND11_MODULE(_core, module) {
   bind_activation(cpu);
   bind_batchnorm(cpu);
   bind_dense(cpu);
+  bind_lstm(cpu);
   bind_merge(cpu);
   bind_product(cpu);
 

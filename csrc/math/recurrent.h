@@ -1,7 +1,10 @@
-// Products y = p ⊙ q of a gate p and a signal q, on scalars. Mirrors pyref/layers/recurrent.py.
+// The steps of LSTM and GRU, one unit at a time, and products y = p ⊙ q of a gate p and a signal q.
+// Mirrors pyref/layers/recurrent.py, lstm.py and gru.py.
 #pragma once
 
+#include "activation.h"
 #include "numerics.h"
+#include "rules/rule.h"
 
 namespace relprop::math {
 
@@ -41,6 +44,139 @@ template <class T>
 HD void product_multiplier(T p, T q, T p0, T q0, Product product, T& m_p, T& m_q) {
   m_p = product == Product::gradient ? q : (q + q0) / 2;
   m_q = product == Product::gradient ? p : (p + p0) / 2;
+}
+
+// A product on its way back: the multipliers of its gate and of its signal.
+template <class T>
+struct Factors {
+  T gate, signal;
+};
+
+template <class T>
+HD Factors<T> gradient_of_product(T p, T q) {
+  return {q, p};
+}
+template <class T>
+HD Factors<T> multiplier_of_product(T p, T q, T p0, T q0, Product product) {
+  Factors<T> m{};
+  product_multiplier(p, q, p0, q0, product, m.gate, m.signal);
+  return m;
+}
+
+// What a stabiliser keeps and what is dropped, added up over the sums and products of a step.
+template <class T>
+struct Withheld {
+  T stabilizer, dropped;
+};
+
+// product_relevance, its dropped relevance added to what the step keeps.
+template <class T>
+HD void split_product(T R, T p, T q, Gate gate, T& R_p, T& R_q, Withheld<T>& kept) {
+  T dropped;
+  product_relevance(R, p, q, gate, R_p, R_q, dropped);
+  kept.dropped = kept.dropped + dropped;
+}
+
+// R / σ_ε(z) of a sum of states z by Norm, which each part multiplies: ε is the one that acts.
+template <class T>
+HD T split_sum(T R, T z, T e, Stabilizer stabilizer, Withheld<T>& kept) {
+  T by_stabilizer, dropped;
+  withheld(R, z, e, stabilizer, by_stabilizer, dropped);
+  kept.stabilizer = kept.stabilizer + by_stabilizer;
+  kept.dropped = kept.dropped + dropped;
+  return share(R, z, e, stabilizer);
+}
+
+// ── LSTM ──
+
+// i, f, o = σ(z_i, z_f, z_o)   g = tanh(z_g)   c = f c₋ + i g   h = o tanh(c)        [hochreiter1997], [gers2000]
+template <class T>
+struct LSTMUnit {
+  T z_i, z_f, z_g, z_o;
+  T i, f, g, o;
+  T c_prev, c;
+};
+
+template <class T>
+HD T lstm_step(LSTMUnit<T>& u) {
+  u.i = sigmoid(u.z_i);
+  u.f = sigmoid(u.z_f);
+  u.g = tanh(u.z_g);
+  u.o = sigmoid(u.z_o);
+  u.c = u.f * u.c_prev + u.i * u.g;
+  return u.o * tanh(u.c);
+}
+
+// What arrives at h, c; then at the four z and at c₋.
+template <class T>
+struct LSTMSignal {
+  T h, c;
+  T z_i, z_f, z_g, z_o, c_prev;
+};
+
+// One step of the modified chain rule, backwards; slopes stand for σ′ and tanh′, factors for the products
+// o tanh(c), f c₋, i g:
+//
+//   S_c += S_h m_tanh slope_c      S_zi = S_c m_i slope_i   S_zf, S_zg likewise   S_zo = S_h m_o slope_o
+//   S_c₋ = S_c m_c₋
+template <class T>
+struct LSTMSlopes {
+  T i, f, g, o, c;
+};
+
+template <class T>
+HD void lstm_chain(const LSTMSlopes<T>& slope, const Factors<T>& at_h, const Factors<T>& at_fc, const Factors<T>& at_ig,
+                   LSTMSignal<T>& s) {
+  const T c = s.c + s.h * at_h.signal * slope.c;
+  s.z_i = c * at_ig.gate * slope.i;
+  s.z_f = c * at_fc.gate * slope.f;
+  s.z_g = c * at_ig.signal * slope.g;
+  s.z_o = s.h * at_h.gate * slope.o;
+  s.c_prev = c * at_fc.signal;
+}
+
+template <class T>
+HD void lstm_gradient(const LSTMUnit<T>& u, LSTMSignal<T>& s) {
+  const Sigmoid<T> gate{};
+  const Tanh<T> squash{};
+  lstm_chain(LSTMSlopes<T>{gate.derivative(u.z_i), gate.derivative(u.z_f), squash.derivative(u.z_g), gate.derivative(u.z_o),
+                           squash.derivative(u.c)},
+             gradient_of_product(u.o, squash.value(u.c)), gradient_of_product(u.f, u.c_prev), gradient_of_product(u.i, u.g), s);
+}
+
+// u0: the unit at the baseline.
+template <class T>
+HD void lstm_multiplier(const LSTMUnit<T>& u, const LSTMUnit<T>& u0, Product product, LSTMSignal<T>& s) {
+  const Sigmoid<T> gate{};
+  const Tanh<T> squash{};
+  lstm_chain(LSTMSlopes<T>{gate.quotient(u.z_i, u0.z_i), gate.quotient(u.z_f, u0.z_f), squash.quotient(u.z_g, u0.z_g),
+                           gate.quotient(u.z_o, u0.z_o), squash.quotient(u.c, u0.c)},
+             multiplier_of_product(u.o, squash.value(u.c), u0.o, squash.value(u0.c), product),
+             multiplier_of_product(u.f, u.c_prev, u0.f, u0.c_prev, product),
+             multiplier_of_product(u.i, u.g, u0.i, u0.g, product), s);
+}
+
+// dc = df c₋ + f dc₋ + di g + i dg      dh = do tanh(c) + o tanh′(c) dc;  d holds the changes of the z and, as c, dc₋.
+// Returns dh and leaves dc in d.c.
+template <class T>
+HD T lstm_tangent(const LSTMUnit<T>& u, LSTMSignal<T>& d) {
+  const Sigmoid<T> gate{};
+  const Tanh<T> squash{};
+  const T di = gate.derivative(u.z_i) * d.z_i, df = gate.derivative(u.z_f) * d.z_f;
+  const T dg = squash.derivative(u.z_g) * d.z_g, d_o = gate.derivative(u.z_o) * d.z_o;
+  d.c = df * u.c_prev + u.f * d.c + di * u.g + u.i * dg;
+  return d_o * squash.value(u.c) + u.o * squash.derivative(u.c) * d.c;
+}
+
+// R_h over o tanh(c), the rest joining R_c; R_c over f c₋ + i g by Norm, each over its factors; σ and tanh hand on
+// what arrives. e: the ε that acts on c.  [arras2017], [arras2019] sec. 11.3
+template <class T>
+HD void lstm_relevance(const LSTMUnit<T>& u, Gate gate, T e, Stabilizer stabilizer, LSTMSignal<T>& R, Withheld<T>& kept) {
+  T R_tanh;
+  split_product(R.h, u.o, tanh(u.c), gate, R.z_o, R_tanh, kept);
+  const T s = split_sum(R.c + R_tanh, u.c, e, stabilizer, kept);
+  split_product(u.f * u.c_prev * s, u.f, u.c_prev, gate, R.z_f, R.c_prev, kept);
+  split_product(u.i * u.g * s, u.i, u.g, gate, R.z_i, R.z_g, kept);
 }
 
 }  // namespace relprop::math
