@@ -8,11 +8,12 @@ import pyref
 __all__ = ["fill"]
 
 
-def fill(namespace, compiled):
+def fill(namespace, compiled, **shorter):
     """Put pyref's names into the namespace of a backend's module, and return those that have kernels.
 
     compiled  the part of the extension that holds the backend's functions, under pyref's names. Signatures
               and docstrings are pyref's: they are written once.
+    shorter   functions of Python that come to the same by a shorter way
     """
     kernels = []
     for name in pyref.__all__:
@@ -21,7 +22,7 @@ def fill(namespace, compiled):
         if kernel is not None:
             kernels.append(name)
             value = _mirrored(value, kernel)
-        namespace[name] = value
+        namespace[name] = shorter.get(name, value)
     return tuple(kernels)
 
 

@@ -9,8 +9,9 @@ data come out in the same places as in pyref.
 import pyref
 from relprop import _core
 from relprop._mirror import fill
+from relprop.copies import copied_output
 
-KERNELS = fill(globals(), _core.cpu)
+KERNELS = fill(globals(), _core.cpu, copied_output=copied_output)
 
 __all__ = [*pyref.__all__, "KERNELS", "set_threads", "threads"]
 

@@ -13,7 +13,7 @@ from pyref.methods.guided_backprop import guided_backprop
 from pyref.methods.integrated_gradients import integrated_gradients
 from pyref.methods.interior_gradients import interior_gradients
 from pyref.methods.lrp import lrp
-from pyref.methods.method import Run, baselines, start
+from pyref.methods.method import Run, baselines, copied_output, start
 from pyref.methods.occlusion import occlusion
 from pyref.methods.pattern_attribution import pattern_attribution
 from pyref.methods.pattern_net import pattern_net
@@ -52,6 +52,7 @@ __all__ = [
     "fit_patterns",
     "preset_options",
     "start",
+    "copied_output",
     "supports",
 ]
 

@@ -12,7 +12,7 @@ from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
 from pyref.target import target_value, target_weights
 
-__all__ = ["Run", "start", "baselines"]
+__all__ = ["Run", "start", "baselines", "copied_output"]
 
 log = logging.getLogger("pyref")
 
@@ -76,6 +76,10 @@ class Run:
         record = self.network.forward(inputs, self.backend, given)
         return replace(self, inputs=inputs, record=record, v=np.take(self.v, rows, axis=0))
 
+    def scores(self, rows, leaf_values):
+        """S_c of copies of samples: the output of `repeated`. A backend may know a shorter way: `copied_output`."""
+        return self.backend.copied_output(self, rows, leaf_values)
+
     def gradients(self):
         """∂S_c/∂(every value), the plain backward pass; {reference: G}."""
         return self.walk(self.v, lambda node, x, y, G: node.layer.gradient(self.backend, x, y, G))
@@ -96,6 +100,20 @@ class Run:
             value = at_leaf(ref, self.record[ref])
             values[name] = np.sum(value, axis=-1) if name in self.embedded else value
         return next(iter(values.values())) if len(values) == 1 else values
+
+
+def copied_output(run, rows, leaf_values):
+    """S_c of copies of samples, each with values of its own at the leaves.
+
+        S_c(x[rows_k] with leaf_values_k in place of its leaves)   for every k
+
+    It stands apart because perturbation methods and metrics spend their time in it: a backend may compute again only
+    what the changed values reach.
+
+    Shapes
+        rows b whole numbers, leaf_values {leaf: (b, ...)}   →   (b,)
+    """
+    return run.repeated(rows, leaf_values).output
 
 
 def start(

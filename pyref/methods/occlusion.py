@@ -165,7 +165,7 @@ def _evaluate(run, covers, fills, batch_size, progress):
         for row, (name, sample, index) in enumerate(batch):
             part = covers[name].parts[index]
             values[name][(row, *part)] = fills[name][(sample, *part)]
-        output = run.repeated(rows, values).output
+        output = run.scores(rows, values)
         for row, (name, sample, index) in enumerate(batch):
             scores[name][sample, index] = output[row]
     return scores

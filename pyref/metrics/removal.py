@@ -115,7 +115,7 @@ class Removal:
 
     def evaluate(self, rows, removed):
         """`scores`, every one of them by a forward pass."""
-        return on_host(self.run.repeated(rows.tolist(), self.masked(rows, removed)).output)
+        return on_host(self.run.scores(rows.tolist(), self.masked(rows, removed)))
 
     def masked(self, rows, removed):
         """{leaf: value of sample rows[k] with the features removed[k] at the baseline, for every k}."""

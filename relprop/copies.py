@@ -1,0 +1,319 @@
+"""Outputs of copies of samples that differ from them in a few places: only what a change reaches is computed again.
+
+Occlusion and the perturbation metrics ask for thousands of copies of an image in which a feature or a patch is
+replaced. A convolution carries the change of a window into a window that is a kernel larger; a dense layer adds what
+the change is worth, (x' - x) W over the changed entries alone. Every value elsewhere is that of the sample itself,
+which the forward pass recorded.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import pyref
+from pyref.layers.window import padding_pairs, per_axis, window_count
+from pyref.numerics import is_exact, zeros_like
+from pyref.target import target_value
+
+__all__ = ["copied_output"]
+
+_SAME_PLACES = ("activation", "batchnorm", "dropout")  # kinds whose output at a place reads that place alone
+MOST = 0.6  # the share of an image from which on all of it is computed
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Every value of every copy, (b, ...)."""
+
+    values: Any
+
+
+@dataclass(frozen=True)
+class Window:
+    """The values (b, c, *size) of every copy in a window of its own, whose first place is start (b, axes)."""
+
+    values: Any
+    start: Any
+
+    @property
+    def size(self):
+        return self.values.shape[2:]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The values (b, m) of every copy at m entries of its own, places (b, m), of values (b, f)."""
+
+    values: Any
+    places: Any
+
+
+def copied_output(run, rows, leaf_values):
+    """S_c of copies of samples: what `run.repeated(rows, leaf_values).output` is.
+
+    Shapes
+        rows b whole numbers; leaf_values {leaf: (b, ...)}   →   (b,)
+    Numerics
+        Equal in exact arithmetic. A dense layer that reads a change rounds as adding it to what was recorded does.
+    """
+    rows = np.asarray(rows)
+    if any(array.dtype.kind in "iu" for array in run.inputs.values()):
+        return run.repeated(rows.tolist(), leaf_values).output
+    changed = {run.leaves[name]: _change(run.record[run.leaves[name]], rows, v) for name, v in leaf_values.items()}
+    changed = {ref: change for ref, change in changed.items() if change is not None}
+    given = {run.leaves[name] for name in leaf_values}
+    for node in run.network.nodes.values():
+        if (node.name, 0) in given or not any(i in changed for i in node.inputs):
+            continue
+        x = [changed.get(i) for i in node.inputs]
+        y = _through(run, node, x, rows)
+        for k, part in enumerate(y if isinstance(y, tuple) else (y,)):
+            changed[node.name, k] = part
+    S = changed.get(run.output_ref)
+    base = np.take(run.record[run.output_ref], rows, axis=0)
+    return target_value(np.take(run.v, rows, axis=0), base if S is None else _whole(S, base))
+
+
+def _finite(values):
+    return is_exact(values) or bool(np.isfinite(values).all())
+
+
+def _change(base, rows, values):
+    """What differs from the samples: a window of an image, entries of a vector, all, or nothing (None)."""
+    b = len(rows)
+    differs = values != np.take(base, rows, axis=0)
+    if not differs.any():
+        return None
+    if base.ndim == 2:
+        m = int(differs.sum(axis=1).max())
+        if m > MOST * base.shape[1]:
+            return Whole(values)
+        places = np.argsort(~differs, axis=1, kind="stable")[:, :m]
+        return Entries(np.take_along_axis(values, places, axis=1), places)
+    if base.ndim < 3:
+        return Whole(values)
+    start, size = np.zeros((b, base.ndim - 2), dtype=int), []
+    for axis in range(base.ndim - 2):
+        other = tuple(a for a in range(1, base.ndim) if a != axis + 2)
+        along = differs.any(axis=other)
+        length = along.shape[1]
+        first = np.where(along.any(axis=1), along.argmax(axis=1), 0)
+        last = np.where(along.any(axis=1), length - 1 - along[:, ::-1].argmax(axis=1), 0)
+        size.append(int((last - first).max()) + 1)
+        start[:, axis] = np.minimum(first, length - size[-1])
+    if np.prod(size) > MOST * np.prod(base.shape[2:]):
+        return Whole(values)
+    return Window(_gather(values, np.arange(b), start, size), start)
+
+
+# ── one node ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _through(run, node, x, rows):
+    """What a change of some inputs of a node makes of its output."""
+    layer, backend = node.layer, run.backend
+    bases = run.record.inputs(node)
+    if len(x) == 1:
+        (change,), (base,) = x, bases
+        if isinstance(change, Window):
+            if layer.kind in _SAME_PLACES:
+                return Window(layer.forward(backend, change.values), change.start)
+            windowed = _windowed(layer, base)
+            if windowed is not None:
+                found = _slide(backend, windowed, change, base, rows)
+                if found is not None:
+                    return found
+            if isinstance(layer, pyref.Flatten) and layer.start == 1:
+                return _entries(change, base)
+        if isinstance(change, Entries):
+            if layer.kind in ("activation", "dropout") and not isinstance(layer, pyref.PReLU):
+                return Entries(layer.forward(backend, change.values), change.places)
+            if isinstance(layer, pyref.Dense):
+                by = change.values - base[rows[:, None], change.places]
+                if _finite(by):
+                    y = np.take(run.record.output(node), rows, axis=0)
+                    return Whole(_add_change(layer.w, by, change.places, y))
+    elif isinstance(layer, pyref.Add | pyref.Concat) and all(c is None or isinstance(c, Window) for c in x):
+        found = _together(backend, layer, x, bases, rows)
+        if found is not None:
+            return found
+    whole = [_whole(change, np.take(base, rows, axis=0)) for change, base in zip(x, bases, strict=True)]
+    y = layer.forward(backend, *whole)
+    return tuple(map(Whole, y)) if layer.outputs > 1 else Whole(y)
+
+
+def _whole(change, base):
+    """Every value of every copy: the change put into the samples (b, ...)."""
+    match change:
+        case None:
+            return base
+        case Whole():
+            return change.values
+        case Entries():
+            np.put_along_axis(base, change.places, change.values, axis=1)
+        case Window():
+            _put(base, change)
+    return base
+
+
+def _put(base, window):
+    """Write each copy's window into its base."""
+    b, c = base.shape[:2]
+    index = [np.arange(b), np.arange(c), *(window.start[:, k, None] + np.arange(s) for k, s in enumerate(window.size))]
+    base[_open(index)] = window.values
+
+
+def _gather(base, rows, start, size):
+    """base (n, c, *axes) in a window of its own for each row: (b, c, *size)."""
+    index = [rows, np.arange(base.shape[1]), *(start[:, k, None] + np.arange(s) for k, s in enumerate(size))]
+    return base[_open(index)]
+
+
+def _open(index):
+    """[(b,), (c,), (b, s_1), …] as arrays that broadcast to (b, c, s_1, …)."""
+    rank = len(index)
+    opened = []
+    for axis, places in enumerate(index):
+        shape = [1] * rank
+        if places.ndim == 2:
+            shape[0] = places.shape[0]
+        shape[axis] = places.shape[-1]
+        opened.append(places.reshape(shape))
+    return tuple(opened)
+
+
+# ── layers with windows of their own ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Sliding:
+    """A layer that looks through a kernel: itself without padding, and what its padding holds."""
+
+    layer: Any
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    outside: Any
+
+
+def _windowed(layer, base):
+    rank = base.ndim - 2
+    match layer:
+        case pyref.Conv():
+            kernel, outside = layer.w.shape[2:], 0
+        case pyref.MaxPool(ceil_mode=False):
+            kernel, outside = per_axis("kernel", layer.kernel, rank), -np.inf
+        case pyref.AvgPool(ceil_mode=False, count_include_pad=True):
+            kernel, outside = per_axis("kernel", layer.kernel, rank), 0
+        case _:
+            return None
+    stride = per_axis("stride", kernel if layer.stride is None else layer.stride, rank)
+    dilation = per_axis("dilation", getattr(layer, "dilation", 1), rank)
+    return _Sliding(replace(layer, padding=0), kernel, stride, padding_pairs(layer.padding, rank), dilation, outside)
+
+
+def _slide(backend, sliding, change, base, rows):
+    """The window of outputs that read the changed window; None where they are most of the output."""
+    start, size, read, begin = [], [], [], []
+    for axis, length in enumerate(base.shape[2:]):
+        k, stride, dilation = sliding.kernel[axis], sliding.stride[axis], sliding.dilation[axis]
+        before = sliding.padding[axis][0]
+        reach = (k - 1) * dilation
+        outputs = window_count(length, k, stride, sliding.padding[axis], dilation)
+        size.append(min(outputs, (change.size[axis] - 1 + reach) // stride + 1))
+        first = -((reach - before - change.start[:, axis]) // stride)  # ⌈(start + before - reach) / stride⌉
+        start.append(np.clip(first, 0, outputs - size[-1]))
+        begin.append(start[-1] * stride - before)  # where the outputs begin to read
+        read.append((size[-1] - 1) * stride + reach + 1)
+    if np.prod(read) > MOST * np.prod(base.shape[2:]):
+        return None
+    crop = _crop(base, rows, np.stack(begin, axis=1), read, sliding.outside)
+    _paste(crop, np.stack(begin, axis=1), change)
+    return Window(sliding.layer.forward(backend, crop), np.stack(start, axis=1))
+
+
+def _crop(base, rows, begin, size, outside):
+    """Windows of base that may reach over its edges, where they hold `outside`."""
+    inside, places = [], []
+    for axis, (s, length) in enumerate(zip(size, base.shape[2:], strict=True)):
+        place = begin[:, axis, None] + np.arange(s)
+        inside.append((place >= 0) & (place < length))
+        places.append(np.clip(place, 0, length - 1))
+    crop = base[_open([rows, np.arange(base.shape[1]), *places])]
+    within = _everywhere(inside)
+    return crop if within.all() else np.where(within, crop, (zeros_like(crop, (1,)) + outside).astype(crop.dtype))
+
+
+def _everywhere(masks):
+    """Where the masks (b, s) of all axes hold: (b, 1, *size)."""
+    within = np.ones((1,) * (2 + len(masks)), dtype=bool)
+    for part in _open([np.zeros(1, int), np.zeros(1, int), *masks])[2:]:
+        within = within & part
+    return within
+
+
+def _paste(crop, begin, change):
+    """Write the changed windows into crops that begin elsewhere, as far as they meet."""
+    b = len(begin)
+    to, inside = [], []
+    for axis, s in enumerate(change.size):
+        place = (change.start[:, axis] - begin[:, axis])[:, None] + np.arange(s)
+        inside.append((place >= 0) & (place < crop.shape[2 + axis]))
+        to.append(np.clip(place, 0, crop.shape[2 + axis] - 1))
+    index = _open([np.arange(b), np.arange(crop.shape[1]), *to])
+    within = np.broadcast_to(_everywhere(inside), change.values.shape)
+    if within.all():
+        crop[index] = change.values
+    else:
+        crop[tuple(np.broadcast_to(i, within.shape)[within] for i in index)] = change.values[within]
+
+
+def _together(backend, layer, x, bases, rows):
+    """A sum, or channels side by side, in the smallest windows that hold all changes; None where they are large."""
+    changes = [change for change in x if change is not None]
+    if (isinstance(layer, pyref.Concat) and layer.axis != 1) or any(base.ndim != bases[0].ndim for base in bases):
+        return None
+    shape = bases[0].shape[2:]
+    if any(base.shape[2:] != shape for base in bases):
+        return None
+    first = np.min([c.start for c in changes], axis=0)
+    last = np.max([c.start + np.array(c.size) for c in changes], axis=0)
+    size = (last - first).max(axis=0)
+    if np.prod(size) > MOST * np.prod(shape):
+        return None
+    start = np.minimum(first, np.array(shape) - size)
+    parts = []
+    for change, base in zip(x, bases, strict=True):
+        part = _gather(base, rows, start, size)
+        if change is not None:
+            _put(part, Window(change.values, change.start - start))
+        parts.append(part)
+    return Window(layer.forward(backend, *parts), start)
+
+
+# ── vectors ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _entries(change, base):
+    """The entries of a flattened image that a window covers."""
+    b = len(change.start)
+    places = np.zeros((1,) * base.ndim, dtype=int)
+    along = [change.start[:, k, None] + np.arange(s) for k, s in enumerate(change.size)]
+    index = _open([np.zeros(1, int), np.arange(base.shape[1]), *along])
+    for axis, part in enumerate(index[1:], 1):
+        places = places * base.shape[axis] + part
+    return Entries(change.values.reshape(b, -1), places.reshape(b, -1))
+
+
+def _add_change(w, by, places, y):
+    """y + (x' - x) W over the changed entries, in place. Copies whose entries are the same share a matrix product."""
+    if places.shape[1] == 1:
+        y += by * w[places[:, 0]]
+        return y
+    _, group = np.unique(places, axis=0, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        y[members] += by[members] @ w[places[members[0]]]
+    return y

@@ -1,0 +1,150 @@
+"""Copies of samples that differ in a few places: the short way gives what evaluating every copy gives."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pyref
+import relprop
+from relprop import copies, cpu
+
+
+class Backend:
+    """pyref, but for the way in which copies are evaluated; `forwards` counts what layers are given."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def __getattr__(self, name):
+        function = getattr(pyref, name)
+
+        def counted(x, *args, **options):
+            self.seen += np.size(x) if isinstance(x, np.ndarray) else sum(map(np.size, x))
+            return function(x, *args, **options)
+
+        return counted
+
+    copied_output = staticmethod(copies.copied_output)
+
+
+RNG = np.random.default_rng(3)
+
+
+def _whole(*shape):
+    """Small whole numbers: with them, and with means of 2, 4 and 8, float64 is exact arithmetic."""
+    return RNG.integers(-3, 4, size=shape).astype(float)
+
+
+def _conv(out, into, k, **options):
+    return pyref.Conv(_whole(out, into, *k), _whole(out), **options)
+
+
+def _dense(into, out):
+    return pyref.Dense(_whole(into, out), _whole(out))
+
+
+NETWORKS = {
+    "dense": pyref.Network.sequential([_dense(9, 5), pyref.ReLU(), _dense(5, 3)], shape=(9,)),
+    "activation first": pyref.Network.sequential([pyref.ReLU(), _dense(9, 3)], shape=(9,)),
+    "conv": pyref.Network.sequential(
+        [
+            _conv(2, 1, (3, 3), padding=1),
+            pyref.ReLU(),
+            _conv(2, 2, (2, 3), padding=((0, 1), (2, 0)), stride=(1, 2)),
+            pyref.BatchNorm(_whole(2), _whole(2)),
+            pyref.MaxPool(2, padding=1),
+            pyref.Flatten(),
+            _dense(2 * 6 * 3, 3),
+        ],
+        shape=(1, 10, 9),
+    ),
+    "dilated, grouped, averaged": pyref.Network.sequential(
+        [
+            _conv(4, 2, (2, 2), dilation=2),
+            pyref.LeakyReLU(0.25),
+            _conv(2, 2, (2, 1), groups=2),
+            pyref.AvgPool(2, stride=1),
+            pyref.MaxPool(3, stride=2, ceil_mode=True),
+            pyref.Flatten(),
+            _dense(2 * 4 * 4, 2),
+        ],
+        shape=(2, 12, 11),
+    ),
+    "one axis": pyref.Network.sequential(
+        [_conv(2, 2, (3,), stride=2), pyref.ReLU(), pyref.GlobalAvgPool(), pyref.Flatten(), _dense(2, 2)], shape=(2, 17)
+    ),
+    "residual and side by side": pyref.Network(
+        [
+            ("a", _conv(2, 1, (3, 3), padding=1), "x"),
+            ("b", pyref.ReLU(), "a"),
+            ("c", _conv(2, 2, (3, 3), padding=1), "b"),
+            ("sum", pyref.Add(), ("a", "c")),
+            ("both", pyref.Concat(), ("sum", "b")),
+            ("flat", pyref.Flatten(), "both"),
+            ("out", _dense(4 * 81, 2), "flat"),
+        ],
+        {"x": (1, 9, 9)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(data=st.data())
+def test_copies_are_what_evaluating_each_gives(name, data):
+    network = NETWORKS[name]
+    (shape,) = network.inputs.values()
+    n, b = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 4))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    run = pyref.start(network, random.integers(-3, 4, size=(n, *shape)).astype(float), 0, backend=Backend())
+    rows = data.draw(st.lists(st.integers(0, n - 1), min_size=b, max_size=b))
+    values = np.take(run.record["x"], rows, axis=0)
+    for k in range(b):
+        corner = [data.draw(st.integers(0, s - 1)) for s in shape]
+        size = [data.draw(st.integers(0, min(3, s - c))) for s, c in zip(shape, corner, strict=True)]
+        part = (k, *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
+        values[part] = random.integers(-3, 4, size=values[part].shape)
+    assert (run.scores(rows, {"x": values}) == run.repeated(rows, {"x": values}).output).all()
+
+
+def test_only_what_a_change_reaches_is_computed():
+    """A pixel of 28 × 28: the window grows from 3 to 5 to 6 places a side, of which the layers read 5, 7 and 6."""
+    rng = np.random.default_rng(0)
+    network = pyref.Network.sequential(
+        [
+            pyref.Conv(rng.normal(size=(2, 1, 3, 3))),
+            pyref.Conv(rng.normal(size=(3, 2, 3, 3))),
+            pyref.Flatten(),
+            pyref.Dense(rng.normal(size=(3 * 24 * 24, 2))),
+        ],
+        shape=(1, 28, 28),
+    )
+    backend = Backend()
+    run = pyref.start(network, rng.normal(size=(1, 1, 28, 28)), 0, backend=backend)
+    values = run.record["x"].copy()
+    values[0, 0, 14, 14] = 0
+    backend.seen = 0
+    run.scores([0], {"x": values})
+    assert backend.seen == 5 * 5 + 2 * 7 * 7
+
+
+@pytest.mark.parametrize("model", ["digits-cnn-relu", "digits-mlp-tanh"])
+def test_occlusion_on_cpu_is_that_of_pyref(model):
+    """Bound: each of the two scores of a difference is a chain of sums of products, none longer than 1024 terms."""
+    network = relprop.zoo(model)
+    x, _ = relprop.digits()
+    x = np.reshape(x[:2], (2, *next(iter(network.inputs.values())))).astype(np.float64)
+    got, want = (relprop.explain(network, x, "occlusion", 3, backend=b) for b in ("cpu", "pyref"))
+    record = network.forward(x)
+    terms = sum(float(np.max(np.abs(record[ref]))) for ref in record) * len(network.nodes)
+    assert np.max(np.abs(got.values - want.values)) <= 1024 * np.finfo(float).eps * terms
+
+
+def test_what_is_not_finite_stays_so():
+    network = pyref.Network.sequential([pyref.Dense(np.eye(6)), pyref.Tanh(), pyref.Dense(np.ones((6, 2)))], shape=(6,))
+    x = np.array([[np.inf, 1.0, 2.0, 3.0, 4.0, 5.0]])
+    run = pyref.start(network, x, 0, backend=cpu, allow_nonfinite=True)
+    values = np.where(np.arange(6) == 0, 0.5, x)
+    want = run.repeated([0], {"x": values}).output
+    got = run.scores([0], {"x": values})
+    assert (np.isnan(got) == np.isnan(want)).all()
