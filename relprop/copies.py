@@ -195,18 +195,18 @@ class _Sliding:
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
-    outside: Any
+    outside: float
 
 
 def _windowed(layer, base):
     rank = base.ndim - 2
     match layer:
         case pyref.Conv():
-            kernel, outside = layer.w.shape[2:], 0
+            kernel, outside = layer.w.shape[2:], 0.0
         case pyref.MaxPool(ceil_mode=False):
             kernel, outside = per_axis("kernel", layer.kernel, rank), -np.inf
         case pyref.AvgPool(ceil_mode=False, count_include_pad=True):
-            kernel, outside = per_axis("kernel", layer.kernel, rank), 0
+            kernel, outside = per_axis("kernel", layer.kernel, rank), 0.0
         case _:
             return None
     stride = per_axis("stride", kernel if layer.stride is None else layer.stride, rank)
