@@ -29,8 +29,8 @@ def test_the_interface_is_the_same(row):
     parameters = inspect.signature(row.function).parameters
     places = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     if row.takes == "attributions":
-        assert places == ["network", "x", "attributions"]
-        assert "target" in parameters or {"source", "goal"} <= set(parameters) or "boxes" in parameters
+        assert places[1:] == ["x", "attributions"] and places[0] in ("network", "train")
+        assert {"target", "labels"} & set(parameters) or {"source", "goal"} <= set(parameters) or "boxes" in parameters
     if row.takes == "methods":
         assert places == ["network", "x", "methods"]
     if "batch" in parameters:

@@ -22,11 +22,17 @@ from pyref.metrics.max_sensitivity import max_sensitivity
 from pyref.metrics.measurement import Curves, Measurement, Scores, Summary, bootstrap_interval
 from pyref.metrics.metric import Metric
 from pyref.metrics.morf_lerf import PerturbationCurves, curve_statistics, morf_lerf
+from pyref.metrics.parameter_randomization import parameter_randomization, randomized_networks
 from pyref.metrics.pixel_perturbation import pixel_perturbation
 from pyref.metrics.pointing_game import pointing_game
+from pyref.metrics.random_logit import random_logit
 from pyref.metrics.ranking import quantile, random_order, rank_correlation, ranks, removal_order, tie_fraction
 from pyref.metrics.removal import BASELINES, Function, Removal, removal
+from pyref.metrics.roar import degraded, roar
+from pyref.metrics.saturation import SaturationCurves, saturation
 from pyref.metrics.sensitivity_n import SubsetCorrelations, log_sizes, random_subsets, sensitivity_n
+from pyref.metrics.similarity import SIMILARITIES, similarity
+from pyref.metrics.ssim import percentile_normalize, ssim
 
 __all__ = [
     "METRICS",
@@ -40,8 +46,12 @@ __all__ = [
     "max_sensitivity",
     "localization",
     "pointing_game",
+    "random_logit",
+    "parameter_randomization",
     "cosine_convergence",
     "matrix_chain",
+    "saturation",
+    "roar",
     "BASELINES",
     "Convergence",
     "Curves",
@@ -50,6 +60,8 @@ __all__ = [
     "Metric",
     "PerturbationCurves",
     "Removal",
+    "SIMILARITIES",
+    "SaturationCurves",
     "Scores",
     "SubsetCorrelations",
     "Summary",
@@ -61,18 +73,23 @@ __all__ = [
     "chance_alignment",
     "class_difference",
     "curve_statistics",
+    "degraded",
     "explainers",
     "log_sizes",
     "noise_to_signal",
     "pearson",
+    "percentile_normalize",
     "quantile",
     "random_order",
     "random_subsets",
+    "randomized_networks",
     "rank_correlation",
     "ranks",
     "removal",
     "removal_order",
     "saliency_maps",
+    "similarity",
+    "ssim",
     "tie_fraction",
 ]
 
@@ -125,6 +142,20 @@ METRICS = {
             "high; the share of the area is chance",
         ),
         Metric(
+            random_logit,
+            "similarity of R for class c and R for a random other class",
+            "[sixt2020]",
+            "low: another class has another explanation",
+            "methods",
+        ),
+        Metric(
+            parameter_randomization,
+            "similarity of R and R after the parameters of layers 1 … k were drawn anew",
+            "[adebayo2018b] [sixt2020]",
+            "falls at the first layer",
+            "methods",
+        ),
+        Metric(
             cosine_convergence,
             "median |cos(r_k, r_l)| at a layer, where R_start := v_k ~ N(0, I)",
             "[sixt2020]",
@@ -137,6 +168,19 @@ METRICS = {
             "[sixt2020]",
             "a simulation: shows which chains converge, and how fast",
             "nothing",
+        ),
+        Metric(
+            saturation,
+            "S_c(γ(α)), ‖a(α) - a(1)‖ and cos(a(α), a(1)), γ(α) = x̄ + α (x - x̄)",
+            "[sundararajan2016]",
+            "of a network: flat before α = 1 means that gradients at x mislead",
+            "nothing",
+        ),
+        Metric(
+            roar,
+            "accuracy of a model trained without (KAR: with only) the first k features of each sample",
+            "[hooker2019] [srinivas2019]",
+            "ROAR low, KAR high",
         ),
     )
 }

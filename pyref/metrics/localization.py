@@ -14,7 +14,7 @@ def localization(network, x, attributions, *, boxes, channels="absolute"):
         Σ_{places in a box} P / Σ_{places} P,        P = Σ_c |R| by default
 
     Source
-        [sundararajan2016] sec. 2, localization.
+        [sundararajan2016] sec. 2.7, localization.
     Parameters
         network, x    not used: the measure is of the map alone; None will do
         attributions  images (n, c, h, w) or (n, h, w), an `Attribution`, or {label: either}

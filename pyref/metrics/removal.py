@@ -196,13 +196,13 @@ def removal(network, x, target=None, *, mask=None, baseline="zero", **options):
         return network
     run = start(as_network(network, x), x, target, **options)
     labels, features = _labels(run, mask)
-    fills = _fills(run, baseline)
+    bottom = fills(run, baseline)
     changes = np.zeros((len(run.output), features), dtype=bool)
     for name, value in run.leaf_values.items():
-        differs = np.reshape(on_host(value != fills[name]), (len(changes), -1))
+        differs = np.reshape(on_host(value != bottom[name]), (len(changes), -1))
         for k in range(len(changes)):
             changes[k, np.ravel(labels[name])[differs[k]]] = True
-    return Removal(run, labels, fills, features, changes)
+    return Removal(run, labels, bottom, features, changes)
 
 
 def _labels(run, mask):
@@ -238,7 +238,7 @@ def _mask(name, mask, shape):
     return np.reshape(np.unique(whole, return_inverse=True)[1], shape)
 
 
-def _fills(run, baseline):
+def fills(run, baseline):
     """{leaf: baseline in the shape of the leaf}."""
     if isinstance(baseline, list):  # one baseline, not several
         baseline = np.asarray(baseline, like=next(iter(run.leaf_values.values())))
