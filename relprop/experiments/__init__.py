@@ -5,11 +5,14 @@ out against the paper. `relprop reproduce` runs it on data that ships, or on the
 """
 
 from pyref.check import nearest
-from relprop.experiments import interior_gradients
+from relprop.experiments import cosine_convergence, interior_gradients, matrix_chain, perturbation, sensitivity_n
 
 __all__ = ["EXPERIMENTS", "find"]
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (interior_gradients,)}
+EXPERIMENTS = {
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (perturbation, sensitivity_n, cosine_convergence, interior_gradients, matrix_chain)
+}
 
 
 def find(name):

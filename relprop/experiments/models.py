@@ -1,26 +1,57 @@
 """The networks that experiments explain: shipped, trained by the run, or the user's own."""
 
-from functools import partial
+from functools import cache, partial
+
+import numpy as np
 
 import pyref
 from relprop.experiments.experiment import Piece
+from relprop.experiments.problem import open_problem
 
 __all__ = ["model_pieces", "with_softmax"]
 
 
 def model_pieces(run, *names):
-    """A piece for each network: its name is kind or kind-activation, such as cnn, mlp-tanh or lstm."""
+    """A piece for each network: its name is kind or kind-activation, such as cnn, mlp-tanh or lstm.
+
+    A network of the user's takes the place of them all; on digits those that ship are taken where there is one; others
+    are trained.
+    """
     return [Piece(name, partial(_network, name)) for name in names]
 
 
 def _network(name, run):
-    from relprop.models import zoo
+    settings = run.settings
+    if settings.model:
+        from relprop.source import open_model
 
+        network = open_model(settings.model)
+        network(open_problem(settings.data).images[:1])  # a model that reads other shapes is refused here
+        return network
     kind, _, activation = name.partition("-")
-    return zoo.load("digits-lstm" if kind == "lstm" else f"digits-{kind}-{activation or 'relu'}", "float32")
+    if settings.data == "digits" and kind in ("mlp", "cnn", "lstm"):
+        from relprop.models import zoo
+
+        return zoo.load("digits-lstm" if kind == "lstm" else f"digits-{kind}-{activation or 'relu'}", "float32")
+    return _trained(settings.data, kind, activation or "relu", settings.seed, settings.quick)
+
+
+@cache
+def _trained(source, kind, activation, seed, quick):
+    """Trained once in a process, for all experiments that ask for the same."""
+    from relprop.experiments.training import ARCHITECTURES, classifier
+
+    usual = ARCHITECTURES.get(f"{kind}-{source}", ARCHITECTURES[kind])[1]
+    return classifier(kind, open_problem(source), activation, seed=seed, epochs=max(1, usual // 2) if quick else usual)
 
 
 def with_softmax(network):
     """The network with a softmax over its logits, for what is asked of probabilities."""
     nodes = [*network.nodes.values(), pyref.Node("softmax", pyref.Softmax(), network.outputs)]
     return pyref.Network(nodes, network.inputs, "softmax", network.name)
+
+
+def accuracy(network, problem, backend=None, count=None):
+    """The fraction of held-out images that a network classifies right."""
+    images, labels = problem.images[:count], problem.labels[:count]
+    return float(np.mean(network(images, backend).argmax(axis=1) == labels))
