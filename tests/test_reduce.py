@@ -47,7 +47,7 @@ def test_errors_and_dtype():
     for axes in (0, (1, -1), 2):
         with pytest.raises(ValueError, match="expected different axes after the batch"):
             pyref.mean_forward(x, axes)
-    with pytest.raises(ValueError, match=r"signal has shape \(2, 1\), expected \(2,\)"):
+    with pytest.raises(ValueError, match=r"G has shape \(2, 1\), expected \(2,\)"):
         pyref.mean_gradient(x, 1, np.ones((2, 1)))
     y = pyref.mean_forward(x, 1)
     assert y.dtype == pyref.mean_relevance(x, 1, y, pyref.Norm()).dtype == np.float32

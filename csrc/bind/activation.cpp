@@ -7,8 +7,6 @@ using namespace relprop::bind;
 
 namespace {
 
-py::object reference(const char* function, const py::args& args) { return py::module_::import("pyref").attr(function)(*args); }
-
 // Whether an activation is one of pyref's own: another class may define f as it likes, and runs as pyref runs it.
 bool is_compiled(const py::object& activation) {
   return py::str(py::type::of(activation).attr("__module__")).equal(py::str("pyref.layers.activation"));
@@ -64,7 +62,7 @@ py::object filled(const py::object& activation, const py::array& z, const std::o
 }
 
 py::object activation_forward(const py::object& z_, const py::object& activation) {
-  if (!is_compiled(activation)) return reference("activation_forward", py::make_tuple(z_, activation));
+  if (!is_compiled(activation)) return reference("activation_forward", z_, activation);
   const auto z = floats("z", z_);
   const auto slope = slopes_of(activation);
   return with_widest({z, slope.value_or(z)}, [&](auto zero) -> py::object {
@@ -90,12 +88,12 @@ py::object times_derivative(const char* name, const py::object& z_, const py::ob
 }
 
 py::object activation_gradient(const py::object& z, const py::object& activation, const py::object& G) {
-  if (!is_compiled(activation)) return reference("activation_gradient", py::make_tuple(z, activation, G));
+  if (!is_compiled(activation)) return reference("activation_gradient", z, activation, G);
   return times_derivative("G", z, activation, G);
 }
 
 py::object activation_tangent(const py::object& z, const py::object& activation, const py::object& dz) {
-  if (!is_compiled(activation)) return reference("activation_tangent", py::make_tuple(z, activation, dz));
+  if (!is_compiled(activation)) return reference("activation_tangent", z, activation, dz);
   return times_derivative("dz", z, activation, dz);
 }
 
@@ -105,7 +103,7 @@ py::object activation_relevance(const py::object& z, const py::object&, const py
 }
 
 py::object activation_ratio(const py::object& z_, const py::object& activation, const py::object& epsilon) {
-  const auto by_pyref = [&] { return reference("activation_ratio", py::make_tuple(z_, activation, epsilon)); };
+  const auto by_pyref = [&] { return reference("activation_ratio", z_, activation, epsilon); };
   if (!is_compiled(activation)) return by_pyref();
   const auto z = floats("z", z_);
   const auto slope = slopes_of(activation);
@@ -121,7 +119,7 @@ py::object activation_ratio(const py::object& z_, const py::object& activation, 
 }
 
 py::object activation_quotient(const py::object& z_, const py::object& z0_, const py::object& activation) {
-  if (!is_compiled(activation)) return reference("activation_quotient", py::make_tuple(z_, z0_, activation));
+  if (!is_compiled(activation)) return reference("activation_quotient", z_, z0_, activation);
   auto z = floats("z", z_), z0 = floats("z0", z0_);
   const bool one_z0 = z.ndim() > 1 && z0.ndim() == z.ndim() && z0.shape(0) == 1 && z.shape(0) != 1 &&
                       std::equal(z.shape() + 1, z.shape() + z.ndim(), z0.shape() + 1);
@@ -131,7 +129,7 @@ py::object activation_quotient(const py::object& z_, const py::object& z0_, cons
       z = py::cast<py::array>(both[0]);
       z0 = py::cast<py::array>(both[1]);
     } catch (const py::error_already_set&) {
-      return reference("activation_quotient", py::make_tuple(z_, z0_, activation));  // raises in pyref's words
+      return reference("activation_quotient", z_, z0_, activation);  // raises in pyref's words
     }
   }
   const auto slope = slopes_of(activation);

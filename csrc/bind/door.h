@@ -42,6 +42,24 @@ inline std::optional<py::array> floats_or_none(const char* name, const py::objec
   return floats(name, x);
 }
 
+// The option that a word names; pyref.check.check_choice's ValueError for any other.
+template <class E>
+E choice(const char* name, const py::object& word) {
+  const auto known = words(E{});
+  for (std::size_t i = 0; i < known.size() && py::isinstance<py::str>(word); ++i)
+    if (PyUnicode_CompareWithASCIIString(word.ptr(), known[i]) == 0) return static_cast<E>(i);
+  py::tuple all(known.size());
+  for (std::size_t i = 0; i < known.size(); ++i) all[i] = known[i];
+  py::module_::import("pyref.check").attr("check_choice")(name, word, all);
+  throw py::value_error(std::string(name) + " is an option that the compiled code does not know");
+}
+
+// pyref's own function, for what is not compiled and for what it refuses.
+template <class... Args>
+py::object reference(const char* function, const Args&... args) {
+  return py::module_::import("pyref").attr(function)(args...);
+}
+
 // Calls f(T{}) with the widest type among the arrays, as NumPy promotes.
 template <class F>
 py::object with_widest(const std::vector<py::array>& arrays, F&& f) {
@@ -71,6 +89,29 @@ Packed<T> empty(const std::vector<Index>& shape) {
 }
 
 inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
+
+// New arrays of the shapes, in the widest dtype, which f(pointers to the numbers of `arrays`, pointers to the new
+// ones) fills without the GIL.
+template <class F>
+std::vector<py::array> filled(const std::vector<py::array>& arrays, const std::vector<std::vector<Index>>& shapes, F&& f) {
+  std::vector<py::array> all;
+  with_widest(arrays, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    std::vector<Packed<T>> in;
+    std::vector<const T*> from;
+    std::vector<T*> to;
+    for (const auto& a : arrays) from.push_back(in.emplace_back(a).data());
+    for (const auto& shape : shapes) {
+      auto out = empty<T>(shape);
+      to.push_back(out.mutable_data());
+      all.push_back(out);
+    }
+    py::gil_scoped_release release;
+    f(from.data(), to.data());
+    return py::object();
+  });
+  return all;
+}
 
 // The shape of x with another last axis.
 inline std::vector<Index> with_last(const py::array& x, Index last) {

@@ -14,7 +14,9 @@ void bind_batchnorm(py::module_& cpu);
 void bind_dense(py::module_& cpu);
 void bind_lstm(py::module_& cpu);
 void bind_merge(py::module_& cpu);
+void bind_pool(py::module_& cpu);
 void bind_product(py::module_& cpu);
+void bind_reduce(py::module_& cpu);
 
 void bind_cuda(py::module_& cuda);
 
@@ -34,7 +36,9 @@ PYBIND11_MODULE(_core, module) {
   bind_dense(cpu);
   bind_lstm(cpu);
   bind_merge(cpu);
+  bind_pool(cpu);
   bind_product(cpu);
+  bind_reduce(cpu);
 
   module.attr("cuda_build") = RELPROP_CUDA_BUILD;
 #ifdef RELPROP_HAS_CUDA

@@ -13,34 +13,12 @@ std::vector<py::array> two(const char* name, const py::object& x_) {
   return x;
 }
 
-// Refuses a word that is not in pyref's table of that name; else the option.
-template <class E>
-E checked_word(const char* name, const py::object& word, const char* table) {
-  const auto known = py::module_::import("pyref.layers.recurrent").attr(table);
-  if (!known.contains(word)) py::module_::import("pyref.check").attr("check_choice")(name, word, known);
-  return option<E>(name, py::cast<std::string>(word));
-}
-
 // New arrays of the shapes `to`, filled by f(elements, pointers to `arrays` spread to a shape, pointers to the new ones).
 using Shape = std::vector<Index>;
 template <class F>
-std::vector<py::array> filled(const std::vector<py::array>& arrays, const Shape& shape, const std::vector<Shape>& to, F&& f) {
-  std::vector<py::array> all;
-  with_widest(arrays, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    std::vector<Packed<T>> in, out;
-    std::vector<const T*> in_data;
-    std::vector<T*> out_data;
-    for (const auto& a : arrays) in_data.push_back(in.emplace_back(spread(a, shape)).data());
-    for (const auto& each : to) out_data.push_back(out.emplace_back(empty<T>(each)).mutable_data());
-    {
-      py::gil_scoped_release release;
-      f(elements(shape), in_data.data(), out_data.data());
-    }
-    all.assign(out.begin(), out.end());
-    return py::none();
-  });
-  return all;
+std::vector<py::array> filled_spread(std::vector<py::array> arrays, const Shape& shape, const std::vector<Shape>& to, F&& f) {
+  for (auto& a : arrays) a = spread(a, shape);
+  return filled(arrays, to, [&](auto in, auto out) { f(elements(shape), in, out); });
 }
 
 py::tuple gathered_two(const std::vector<py::array>& parts, const std::vector<py::array>& x) {
@@ -53,7 +31,7 @@ auto forward_by(Kernel kernel) {
   return [kernel](const py::object& x_) -> py::object {
     const auto x = two("x", x_);
     const auto shape = joint_shape(x);
-    return filled(x, shape, {shape}, [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], out[0]); })[0];
+    return filled_spread(x, shape, {shape}, [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], out[0]); })[0];
   };
 }
 
@@ -66,7 +44,7 @@ auto gradient_by(Kernel kernel) {
     const auto shape = joint_shape(x);
     check_shape("G", G, shape);
     const auto fill = [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], in[2], out[0], out[1]); };
-    return gathered_two(filled({x[0], x[1], G}, shape, {shape, shape}, fill), x);
+    return gathered_two(filled_spread({x[0], x[1], G}, shape, {shape, shape}, fill), x);
   };
 }
 
@@ -78,7 +56,7 @@ auto tangent_by(Kernel kernel) {
     const std::vector<py::array> all{x[0], x[1], dx[0], dx[1]};
     const auto fill = [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], in[2], in[3], out[0]); };
     const auto shape = joint_shape(all);
-    return filled(all, shape, {shape}, fill)[0];
+    return filled_spread(all, shape, {shape}, fill)[0];
   };
 }
 
@@ -88,28 +66,28 @@ py::object product_relevance(const std::vector<py::array>& x, const py::object& 
   const auto R = floats("R", R_);
   const auto shape = joint_shape(x);
   check_shape("R", R, shape);
-  const auto gate = checked_word<math::Gate>("gate", gate_, "GATES");
+  const auto gate = choice<math::Gate>("gate", gate_);
   const bool drops = !account.is_none() && (gate == math::Gate::prop || gate == math::Gate::abs);
   const std::size_t at = signal == 0 ? 0 : 1;
   const cpu::SumSize size{shape.empty() ? 1 : shape[0], elements(shape, 1)};
   const auto fill = [&](Index, auto in, auto out) {
     cpu::multiply_relevance(size, in[0], in[1], in[2], gate, drops ? out[2] : nullptr, out[0], out[1]);
   };
-  const auto parts = filled({x[1 - at], x[at], R}, shape, {shape, shape, {drops ? size.samples : 0}}, fill);
+  const auto parts = filled_spread({x[1 - at], x[at], R}, shape, {shape, shape, {drops ? size.samples : 0}}, fill);
   if (drops) account.attr("add_kept")(py::module_::import("numpy").attr("zeros_like")(parts[2]), parts[2]);
   return gathered_two({parts[1 - at], parts[at]}, x);
 }
 
 py::tuple product_multiplier(const std::vector<py::array>& x, const std::vector<py::array>& x0, const py::object& M_,
                              const py::object& product_) {
-  const auto product = checked_word<math::Product>("product", product_, "PRODUCTS");
+  const auto product = choice<math::Product>("product", product_);
   const auto M = floats("M", M_);
   const std::vector<py::array> all{x[0], x[1], x0[0], x0[1], M};
   const auto fill = [&](Index n, auto in, auto out) {
     cpu::multiply_multiplier(n, in[0], in[1], in[2], in[3], in[4], product, out[0], out[1]);
   };
   const auto shape = shape_by(py::module_::import("numpy").attr("broadcast_shapes"), all);  // one baseline for all samples
-  return gathered_two(filled(all, shape, {shape, shape}, fill), x);
+  return gathered_two(filled_spread(all, shape, {shape, shape}, fill), x);
 }
 
 py::object multiply_relevance(const py::object& x, const py::object& R, const py::object& gate, int signal,
@@ -126,7 +104,7 @@ std::vector<py::array> as_product(const std::vector<py::array>& x) {
   const auto shape = shape_of(x[1]);
   const auto one = py::cast<py::array>(py::module_::import("numpy").attr("ones")(1, x[1].dtype()));
   const auto fill = [](Index n, auto in, auto out) { cpu::divide_forward(n, in[0], in[1], out[0]); };
-  return {x[0], filled({one, x[1]}, shape, {shape}, fill)[0]};
+  return {x[0], filled_spread({one, x[1]}, shape, {shape}, fill)[0]};
 }
 
 py::object divide_relevance(const py::object& x, const py::object& R, const py::object& gate, int signal,
@@ -140,7 +118,7 @@ py::object divide_multiplier(const py::object& x_, const py::object& x0_, const 
   const auto of_reciprocal = floats("M", parts[1]);
   const auto shape = shape_of(of_reciprocal);
   const auto fill = [](Index n, auto in, auto out) { cpu::divide_multiplier(n, in[0], in[1], in[2], out[0]); };
-  return py::make_tuple(parts[0], filled({of_reciprocal, x[1], x0[1]}, shape, {shape}, fill)[0]);
+  return py::make_tuple(parts[0], filled_spread({of_reciprocal, x[1], x0[1]}, shape, {shape}, fill)[0]);
 }
 
 // The kernels, whichever the dtype.

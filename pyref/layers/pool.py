@@ -156,10 +156,10 @@ def max_pool_multiplier(
     passed = list(_to_winners(M, hits, winners))
 
     def part(t):
-        # where neither maximum is, both numerators are 0; the change there must not divide anything
+        # where neither maximum is, there is nothing to divide and nothing to hand on
         at_winner = (rise[t] != 0) | (fall[t] != 0)
-        change = np.where(at_winner, seen[t], zeros_like(seen[t]))
-        return np.where(still, passed[t], safe_divide(rise[t] + fall[t], change) * M)
+        change, arrived = (np.where(at_winner, v, zeros_like(v)) for v in (seen[t], M))
+        return np.where(still, passed[t], safe_divide(rise[t] + fall[t], change) * arrived)
 
     return windows.scatter(part(t) for t in range(len(seen)))
 
@@ -183,7 +183,7 @@ def max_pool_ray(x, dx, kernel, stride=None, padding=0, dilation=1, ceil_mode=Fa
     seen, inside = _looks(x, windows)
     change = list(windows.look(dx))
     y = _maximum(seen, inside)
-    tied = [is_in & (v == y) for v, is_in in zip(seen, inside, strict=True)]
+    tied = [is_in & _is_maximum(v, y) for v, is_in in zip(seen, inside, strict=True)]
     dy = _maximum(change, tied)
     never = zeros_like(y) + math.inf
     t = never
@@ -227,12 +227,17 @@ def _maximum(seen, accepted):
     return y
 
 
+def _is_maximum(v, y):
+    """Where v is the maximum y, NaN like NaN."""
+    return (v == y) | ((v != v) & (y != y))
+
+
 def _winners(x, windows, ties):
     """(per tap, where it is a winner; the number of winners of a window among whom a value is split, or None)."""
     check_choice("ties", ties, TIES)
     seen, inside = _looks(x, windows)
     y = _maximum(seen, inside)
-    hits = [is_in & ((v == y) | ((v != v) & (y != y))) for v, is_in in zip(seen, inside, strict=True)]
+    hits = [is_in & _is_maximum(v, y) for v, is_in in zip(seen, inside, strict=True)]
     if ties == "first":
         taken = hits[0]
         for t, hit in enumerate(hits[1:], start=1):
@@ -367,6 +372,16 @@ def adaptive_avg_pool_relevance(x, R, rule, output_size=1, z=None, account=None)
 
 def avg_pool_terms(x, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The layer as a bilinear map, for the rule algebra: its weights are 1 / n, one per window."""
+    return _average_terms(x, *avg_pool_boxes(x, kernel, stride, padding, ceil_mode, count_include_pad))
+
+
+def adaptive_avg_pool_terms(x, output_size=1):
+    """The layer as a bilinear map, for the rule algebra: its weights are 1 / n, one per window."""
+    return _average_terms(x, *adaptive_avg_pool_boxes(x, output_size))
+
+
+def avg_pool_boxes(x, kernel, stride, padding, ceil_mode, count_include_pad):
+    """(per axis the (start, stop) of each window, per axis how many places each counts), checked."""
     rank = image_rank(x)
     kernel = per_axis("kernel", kernel, rank)
     stride = kernel if stride is None else per_axis("stride", stride, rank)
@@ -379,11 +394,11 @@ def avg_pool_terms(x, kernel, stride=None, padding=0, ceil_mode=False, count_inc
             raise ValueError(f"padding {padding!r} is so wide that a window of kernel {kernel} lies wholly inside it")
         counted = [(start, min(start + k, length + after)) for start in starts] if count_include_pad else spans[-1]
         sizes.append([stop - start for start, stop in counted])
-    return _average_terms(x, spans, sizes)
+    return spans, sizes
 
 
-def adaptive_avg_pool_terms(x, output_size=1):
-    """The layer as a bilinear map, for the rule algebra: its weights are 1 / n, one per window."""
+def adaptive_avg_pool_boxes(x, output_size):
+    """(per axis the (start, stop) of each window, per axis how many places each counts), checked."""
     rank = image_rank(x)
     if 0 in x.shape[2:]:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected no empty axis after the first two")
@@ -391,11 +406,11 @@ def adaptive_avg_pool_terms(x, output_size=1):
         [(j * h // m, -(-(j + 1) * h // m)) for j in range(m)]
         for h, m in zip(x.shape[2:], per_axis("output_size", output_size, rank), strict=True)
     ]
-    return _average_terms(x, spans, [[stop - start for start, stop in axis] for axis in spans])
+    return spans, [[stop - start for start, stop in axis] for axis in spans]
 
 
 def _average_terms(x, spans, sizes):
-    """Averages over boxes: spans holds per axis the (start, stop) of each window, sizes what it counts there."""
+    """Averages over boxes, as `avg_pool_boxes` has them."""
     rank, n = len(spans), ones_like(x, (1,) * x.ndim)
     for axis, axis_sizes in enumerate(sizes):
         numbers = zeros_like(x, (len(axis_sizes),))

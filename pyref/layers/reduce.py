@@ -41,7 +41,8 @@ def sum_gradient(x, axes, G, keepdims=False):
     Shapes
         G in the shape of z   →   (n, ...)
     """
-    return _spread(x, axes, G, keepdims)
+    check_shape("G", G, reduced_shape(x, axes, keepdims))
+    return _spread(x, axes, G)
 
 
 def sum_tangent(x, axes, dx, keepdims=False):
@@ -62,6 +63,7 @@ def sum_relevance(x, axes, R, rule, z=None, keepdims=False, account=None):
     Raises
         ValueError  R has another shape than z.
     """
+    check_shape("R", R, reduced_shape(x, axes, keepdims))
     return affine_relevance(reduce_terms(x, axes, keepdims, mean=False), None, R, rule, z, account)[0]
 
 
@@ -93,6 +95,7 @@ def mean_tangent(x, axes, dx, keepdims=False):
 
 def mean_relevance(x, axes, R, rule, z=None, keepdims=False, account=None):
     """Relevance of x in a mean, an affine node with weights 1/m. Shapes, laws and errors as in `sum_relevance`."""
+    check_shape("R", R, reduced_shape(x, axes, keepdims))
     return affine_relevance(reduce_terms(x, axes, keepdims, mean=True), None, R, rule, z, account)[0]
 
 
@@ -104,7 +107,7 @@ def reduce_terms(x, axes, keepdims, mean):
             x,
             w / _count(x, axes) if mean else w,
             forward=lambda x, w: sum_forward(x * w, axes, keepdims),
-            transpose=lambda u, w: _spread(x, axes, u, keepdims) * w,
+            transpose=lambda u, w: _spread(x, axes, u) * w,
         ),
     )
 
@@ -125,11 +128,14 @@ def _count(x, axes):
     return count
 
 
-def _spread(x, axes, u, keepdims):
+def reduced_shape(x, axes, keepdims=False):
+    """The shape of the sum of x over axes."""
     axes = sample_axes(x, axes)
-    kept = tuple(1 if a in axes else length for a, length in enumerate(x.shape))
-    check_shape("signal", u, kept if keepdims else tuple(v for a, v in enumerate(x.shape) if a not in axes))
-    return np.broadcast_to(np.reshape(u, kept), x.shape)
+    return tuple(1 if a in axes else length for a, length in enumerate(x.shape) if keepdims or a not in axes)
+
+
+def _spread(x, axes, u):
+    return np.broadcast_to(np.reshape(u, reduced_shape(x, axes, keepdims=True)), x.shape)
 
 
 @dataclass(frozen=True)
