@@ -59,6 +59,10 @@ def _size(count):
     return "" if count is None else f"{count / 2**20:.0f} MiB"
 
 
+def _distance(differs):
+    return "" if differs is None else f", {differs:.0e}"
+
+
 def table(rows):
     """Markdown: each row's time and memory, what of the machine's rate it reaches, and each peer's factor."""
     lines = [
@@ -68,7 +72,7 @@ def table(rows):
     for row in rows:
         ours, peers = row["ours"], row["peers"]
         answered = [p for p in peers if not p["refused"]]
-        shown = [f"{p['name']} {_time(p['median'])}, {_size(p['extra'])}, {p['differs']:.0e}" for p in answered]
+        shown = [f"{p['name']} {_time(p['median'])}, {_size(p['extra'])}{_distance(p['differs'])}" for p in answered]
         shown += [f"{p['name']}: {p['refused']}" for p in peers if p["refused"]]
         factor = min((p["median"] for p in answered), default=None)
         cells = (

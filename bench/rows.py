@@ -16,7 +16,7 @@ __all__ = ["Row", "ROWS"]
 class Row:
     """One line of the bench.
 
-    network     name of an architecture (`relprop.build`) or of a shipped model (`relprop.zoo`), with its options
+    network     name of an architecture (`relprop.build`), of a shipped model (`relprop.zoo`), or "lstm"
     method      a name of `pyref.METHODS`, or "forward"
     options     those of the method
     batch       samples at once
@@ -45,7 +45,9 @@ class Row:
 
         All contenders get it so: batch normalisation merged, no dropout.
         """
-        if self.network in ARCHITECTURES:
+        if self.network == "lstm":
+            network = _lstm(**self.shape)
+        elif self.network in ARCHITECTURES:
             network = relprop.build(self.network, seed=0, **self.shape)
         else:
             network = relprop.zoo(self.network)
@@ -59,6 +61,17 @@ class Row:
     def target(self, network, x):
         """One class per sample, the same for every contender."""
         return np.arange(len(x)) % pyref.output_shapes(network)[network.outputs[0]][-1]
+
+
+def _lstm(steps=500, channels=32, hidden=64, classes=2):
+    """An LSTM over a sequence, and a dense layer on its last state: the recurrent network of [ancona2017] in size."""
+    random = np.random.default_rng(0)
+
+    def draw(*shape):
+        return random.normal(size=shape) / np.sqrt(hidden)
+
+    lstm = pyref.LSTM((draw(channels, 4 * hidden),), (draw(hidden, 4 * hidden),), (draw(4 * hidden),), output="last")
+    return pyref.Network.sequential([lstm, pyref.Dense(draw(hidden, classes), draw(classes))], shape=(steps, channels))
 
 
 def cast(network, dtype):
@@ -124,18 +137,6 @@ def _rows():
                 **spec,
             )
     yield Row("deeplift vgg16 b1", method="deeplift", batch=1, against=("captum_",), reach=3, **_VGG)
-    for method in ("gradient_times_input", "deeplift"):
-        yield Row(f"{method} digits-cnn-relu b1", "digits-cnn-relu", method, 1, against=("captum_",), reach=3)
-    for rule in ("epsilon", "epsilon_plus"):
-        yield Row(
-            f"{rule} digits-cnn-relu b1",
-            "digits-cnn-relu",
-            "lrp",
-            1,
-            {"rule": rule, "rule_options": {"epsilon": 1e-6}},
-            against=("zennit_",),
-            reach=3,
-        )
     ig = {"quadrature": "midpoint", "m": 50}
     few = {"quadrature": "midpoint", "m": 3}
     digits = {"network": "digits-cnn-relu"}
@@ -158,6 +159,21 @@ def _rows():
         reach=1.5,
         **(_VGG | {"small": _SMALL | {"options": few}}),
     )
+    backward = {"saliency": {}, "gradient_times_input": {}, "guided_backprop": {}, "deconvnet": {}, "deeplift": {}}
+    for net in ("mnist_mlp", "digits-cnn-relu"):
+        for method in backward:
+            yield Row(f"{method} {net} b1", net, method, 1, against=("captum_",), reach=3)
+        for rule in ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1"):
+            options = {"rule": rule, "rule_options": {"epsilon": 1e-6}}
+            yield Row(f"{rule} {net} b1", net, "lrp", 1, options, against=("zennit_",), reach=3)
+    short = {"shape": {"steps": 7}}
+    for method, options, aim in (
+        ("gradient_times_input", {}, 1),
+        ("deeplift", {}, 1),
+        ("lrp", {"rule": "epsilon", "rule_options": {"epsilon": 1e-3}}, 1),
+    ):
+        against = ("torch_", "torch_gradient", *(("numpy_lstm", "torch_unrolled") if method == "lrp" else ()))
+        yield Row(f"{method} lstm64 b16", "lstm", method, 16, options, against=against, reach=aim, small=short)
     for net, aim in (("mnist_mlp", 5), ("mnist_cnn", 20)):
         yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, small=digits)
 

@@ -72,6 +72,19 @@ if nn is not None:
         def forward(self, x):
             return x.mean((2, 3))
 
+    class _LastState(nn.Module):
+        """PyTorch's fused LSTM, gates i f g o as ours, with one bias where it has two."""
+
+        def __init__(self, layer):
+            super().__init__()
+            (w_x,), (w_h,), (b,) = layer.w_x, layer.w_h, layer.b
+            self.lstm = nn.LSTM(w_x.shape[0], w_h.shape[0], batch_first=True)
+            given = {"weight_ih_l0": w_x.T, "weight_hh_l0": w_h.T, "bias_ih_l0": b, "bias_hh_l0": 0 * b}
+            self.lstm.load_state_dict({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in given.items()})
+
+        def forward(self, x):
+            return self.lstm(x)[0][:, -1]
+
 
 def _module(layer, add):
     match layer:
@@ -109,6 +122,8 @@ def _module(layer, add):
             return (add or _Add)()
         case pyref.Concat():
             return _Concat()
+        case pyref.LSTM(output="last", bidirectional=False, masked=False):
+            return _LastState(layer)
     raise Unavailable(f"the bench has no module of PyTorch for {type(layer).__name__}")
 
 

@@ -1,5 +1,6 @@
 """The bench counts only what is right, and says what was measured."""
 
+import importlib
 import json
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_a_contender_that_refuses_says_why():
     found = measure(QUICK, ("onnxruntime_",), runs=1, seconds=0)["onnxruntime_"]
     assert found.refused
     assert not found.seconds
+
+
+@pytest.mark.parametrize("contender", ["numpy_lstm", "torch_unrolled"])
+def test_baselines_of_our_own_answer_the_same_question(contender):
+    """They are written apart from the kernels and from pyref, and agree as far as rounding explains."""
+    if contender == "torch_unrolled":
+        pytest.importorskip("torch")
+    row = ROWS["lrp lstm64 b16"].quick()
+    got = importlib.import_module(f"bench.{contender}").prepare(row)()
+    allowed = check.check(row, truth="pyref")["allowed"]
+    assert check.gap(got, ours.prepare(row)()) <= allowed
 
 
 def test_what_must_be_spent_is_counted_by_hand():
