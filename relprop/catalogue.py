@@ -13,7 +13,7 @@ import pyref
 from relprop.backends import BACKENDS
 from relprop.explain import method_options
 
-__all__ = ["environment", "summary", "tables"]
+__all__ = ["environment", "metric_rows", "summary", "tables"]
 
 OPTIONAL = ("torch", "onnx", "cupy", "jax", "scikit-learn", "scikit-image")
 
@@ -50,6 +50,27 @@ def tables():
         ],
         "layers": support.layer_rows(),
     }
+
+
+def metric_rows():
+    """The table of metrics, each row a dict of plain values."""
+    return [
+        {
+            "name": name,
+            "what": metric.what,
+            "equation": metric.equation,
+            "better": metric.better,
+            "takes": metric.takes,
+            "source": metric.source,
+            "options": {k: _plain(v) for k, v in _keywords(metric.function).items() if k != "progress"},
+        }
+        for name, metric in pyref.METRICS.items()
+    ]
+
+
+def _keywords(function):
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def summary(thing):

@@ -1,4 +1,4 @@
-"""The command line: relprop demo | explain | verify | reproduce | report | methods | info."""
+"""The command line: relprop demo | explain | verify | reproduce | report | methods | metrics | info."""
 
 import ast
 import json
@@ -435,7 +435,7 @@ def report(
         _console().print(f"written: {page}", markup=False, soft_wrap=True)
 
 
-# ── methods, info ──────────────────────────────────────────────────────────────────────────────────────
+# ── methods, metrics, info ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @app.command(epilog="Example:  relprop methods --json")
@@ -453,6 +453,19 @@ def methods(as_json: Json = False):
         console.print(f"\n[bold]{title}[/]")
         head = list(rows[0])
         _print_table(console, head, [[_cell(row[c]) for c in head] for row in rows])
+
+
+@app.command(epilog="Example:  relprop metrics --json")
+def metrics(as_json: Json = False):
+    """The metrics there are: what each measures, its equation, and what a better attribution gives."""
+    from relprop import catalogue
+
+    rows = catalogue.metric_rows()
+    if as_json:
+        _print_json(rows)
+        return
+    head = ["name", "what", "equation", "better", "takes"]
+    _print_table(_console(), head, [[row[c] for c in head] for row in rows])
 
 
 @app.command(epilog="Example:  relprop info")

@@ -1,4 +1,4 @@
-"""Which method goes through which layer, found by trying, and the README's tables printed from that.
+"""Which method goes through which layer, found by trying, and the README's tables printed from that and other tables.
 
 python -m relprop.support            prints the tables
 python -m relprop.support README.md  writes them between the marks in a file
@@ -18,7 +18,7 @@ from relprop.catalogue import summary
 
 __all__ = ["COLUMNS", "EXAMPLES", "grouped_rows", "layer_rows", "markdown", "replace_tables"]
 
-BEGIN, END = "<!-- support: python -m relprop.support README.md -->", "<!-- end of support -->"
+BEGIN, END = "<!-- {}: python -m relprop.support README.md -->", "<!-- end of {} -->"
 YES, NO = "✓", "–"
 
 
@@ -181,7 +181,16 @@ def grouped_rows():
 
 
 def markdown():
-    """The README's tables."""
+    """{section of the README: its tables}."""
+    return {"support": _support_tables(), "metrics": _metric_table()}
+
+
+def _metric_table():
+    rows = [[f"`{name}`", metric.what, metric.better] for name, metric in pyref.METRICS.items()]
+    return _table(["metric", "what it measures", "better"], rows)
+
+
+def _support_tables():
     head = ["layer", *COLUMNS, *(f"`{b}`" for b in BACKENDS)]
     body = [list(row.values()) for row in grouped_rows()]
     rules = [[f"`{name}`", summary(rule)] for name, rule in pyref.RULES.items()]
@@ -206,17 +215,20 @@ def replace_tables(text):
     Raises
         ValueError  a mark is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the marks {BEGIN} and {END} are missing")
-    return f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{after}"
+    for section, tables in markdown().items():
+        begin, end = BEGIN.format(section), END.format(section)
+        before, found_begin, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not found_begin or not found_end:
+            raise ValueError(f"the marks {begin} and {end} are missing")
+        text = f"{before}{begin}\n\n{tables}\n\n{end}{after}"
+    return text
 
 
 def main(argv):
     """Print the tables, or write them into the file that is named."""
     if not argv:
-        print(markdown())
+        print("\n\n".join(markdown().values()))
         return
     path = Path(argv[0])
     path.write_text(replace_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

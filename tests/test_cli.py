@@ -14,7 +14,7 @@ import relprop
 from relprop import cli, demo
 from relprop.source import open_input
 
-COMMANDS = ("demo", "explain", "verify", "report", "methods", "info")
+COMMANDS = ("demo", "explain", "verify", "report", "methods", "metrics", "info")
 RNG = np.random.default_rng(4)
 
 
@@ -180,7 +180,7 @@ def test_verify_exits_with_1_if_a_statement_fails_or_a_falsifier_does_not_bite(c
     assert ran(capsys, "verify", "--json")[0] == 1
 
 
-# ── methods, info ──────────────────────────────────────────────────────────────────────────────────────
+# ── methods, metrics, info ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_methods_lists_every_table(capsys):
@@ -192,6 +192,15 @@ def test_methods_lists_every_table(capsys):
     code, out, _ = ran(capsys, "methods")
     assert code == 0
     assert all(name in out for name in (*pyref.METHODS, *pyref.RULES, *pyref.LAYERS))
+
+
+def test_metrics_lists_the_table(capsys):
+    rows = printed_json(capsys, "metrics")
+    assert [row["name"] for row in rows] == list(pyref.METRICS)
+    assert all(row["equation"] and row["better"] and row["source"] for row in rows)
+    code, out, _ = ran(capsys, "metrics")
+    assert code == 0
+    assert all(name in out for name in pyref.METRICS)
 
 
 def test_info_says_what_was_built(capsys):
