@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import pyref
 import relprop
 from relprop.backends import resolve
 
@@ -16,6 +17,15 @@ def prepare(row, backend="cpu", dtype="float32"):
         _, module = resolve(backend)
         return lambda: network(x, module)
     target = row.target(network, x)
+    if row.method in pyref.METRICS:
+        _, module = resolve(backend)
+        return lambda: measured(row, network, x, target, backend=module)
     return lambda: np.asarray(
         relprop.explain(network, x, row.method, target, backend, progress=False, **row.options).values
     )
+
+
+def measured(row, model, x, target, **options):
+    """A metric's values, one row per sample."""
+    found = getattr(pyref, row.method)(model, x, row.attribution(x), target=target, **row.options, **options)
+    return np.concatenate([np.asarray(v, float) for v in found.values.values()], axis=1)

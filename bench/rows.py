@@ -17,7 +17,7 @@ class Row:
     """One line of the bench.
 
     network     name of an architecture (`relprop.build`), of a shipped model (`relprop.zoo`), or "lstm"
-    method      a name of `pyref.METHODS`, or "forward"
+    method      a name of `pyref.METHODS` or of `pyref.METRICS`, or "forward"
     options     those of the method
     batch       samples at once
     against     the contenders beside ourselves, by the name of their module
@@ -57,6 +57,10 @@ class Row:
         """A batch like the data that such a network is made for: normalised, of both signs."""
         ((_, shape),) = network.inputs.items()
         return np.random.default_rng(1).normal(size=(self.batch, *shape)).astype("float32").astype(dtype)
+
+    def attribution(self, x):
+        """What a metric is asked about: any numbers will do, all different."""
+        return np.random.default_rng(2).normal(size=x.shape)
 
     def target(self, network, x):
         """One class per sample, the same for every contender."""
@@ -176,6 +180,25 @@ def _rows():
         yield Row(f"{method} lstm64 b16", "lstm", method, 16, options, against=against, reach=aim, small=short)
     for net, aim in (("mnist_mlp", 5), ("mnist_cnn", 20)):
         yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, small=digits)
+    few_images = {"network": "digits-cnn-relu"}
+    for metric, options in (
+        ("morf_lerf", {"orders": 0, "seed": 0}),
+        (
+            "sensitivity_n",
+            {"sizes": np.unique(np.geomspace(1, 600, 20).astype(int)).tolist(), "subsets": 100, "seed": 0},
+        ),
+    ):
+        small = few_images | ({"options": {"sizes": [1, 9], "subsets": 10}} if metric == "sensitivity_n" else {})
+        yield Row(
+            f"{metric} mnist_cnn b8",
+            "mnist_cnn",
+            metric,
+            8,
+            options,
+            against=("torch_metric", "quantus_"),
+            reach=10,
+            small=small,
+        )
 
 
 ROWS = {row.name: row for row in _rows()}

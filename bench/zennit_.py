@@ -9,8 +9,8 @@ from bench.torch_ import fastest_layout, module, need
 NAME = "zennit"
 
 
-def _imported():
-    """zennit wants two names of torchvision, for networks that are not here."""
+def imported():
+    """zennit, or None. It wants two names of torchvision, for networks that are not here."""
     try:
         import torchvision  # noqa: F401
     except ImportError:
@@ -29,7 +29,7 @@ def _imported():
 
 
 def prepare(row):
-    zennit = _imported()
+    zennit = imported()
     need("zennit", zennit)
     import torch
 
