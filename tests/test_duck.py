@@ -154,3 +154,30 @@ def test_deeplift_through_a_smooth_network_on_device_arrays():
     for rule in ("rescale", "reveal_cancel"):
         want = pyref.deeplift(net, x, 0, rule=rule).values
         assert (pyref.deeplift(moved(net), Duck(x.copy()), 0, rule=rule).values._array == want).all()
+
+
+def test_metrics_run_on_device_arrays_and_say_the_same():
+    """What a model computes with stays on the device; what is counted comes back."""
+    host, device = network(), moved(network())
+    R = pyref.gradient_times_input(host, X, 1)
+    on_it = pyref.gradient_times_input(device, Duck(X.copy()), 1)
+    for metric in (pyref.completeness, pyref.sensitivity_n, pyref.morf_lerf, pyref.infidelity):
+        want = metric(host, X, R, target=1, mask="pixel", baseline="mean")
+        got = metric(device, Duck(X.copy()), on_it, target=1, mask="pixel", baseline="mean")
+        assert all((got[name] == want[name]).all() for name in want.series)
+    noisy = [
+        pyref.infidelity(n, x, a, target=1, perturb="noise", samples=5)
+        for n, x, a in ((host, X, R), (device, Duck(X.copy()), on_it))
+    ]
+    assert (noisy[0]["attribution"] == noisy[1]["attribution"]).all()
+    for metric, options in (
+        (pyref.cosine_convergence, {}),
+        (pyref.max_sensitivity, {"samples": 2}),
+        (pyref.random_logit, {"measures": ("rank",)}),
+        (pyref.parameter_randomization, {"measures": ("rank",)}),
+    ):
+        want = metric(host, X, "gradient", **options)
+        got = metric(device, Duck(X.copy()), "gradient", **options)
+        assert all(np.array_equal(got[name], want[name], equal_nan=True) for name in want.series)
+    path = [pyref.saturation(n, x, nodes=["relu"]) for n, x in ((host, X), (device, Duck(X.copy())))]
+    assert all((path[0][name] == path[1][name]).all() for name in path[0].series)

@@ -4,8 +4,8 @@
 
 `network` is a `pyref.Network` (backend= for another backend), any callable f(x) → (n, classes), or a `Removal`;
 `attributions` an array, an `Attribution`, or {label: either}. Metrics that run methods themselves take them in that
-place, as `pyref.explainers` does. Outputs that were computed elsewhere go into the functions that the metrics end in:
-`curve_statistics`, `pearson`, `alignment`.
+place, as `pyref.explainers` does. A model that is not at hand is asked through `masked_inputs` and answers through
+`given_outputs`; the numbers in which other metrics end have functions of their own: `alignment`, `similarity`.
 """
 
 from pyref.metrics.completeness import completeness
@@ -13,6 +13,7 @@ from pyref.metrics.correlation import pearson
 from pyref.metrics.cosine_convergence import Convergence, alignment, chance_alignment, cosine_convergence
 from pyref.metrics.digit_flip import class_difference, digit_flip
 from pyref.metrics.explainer import explainers
+from pyref.metrics.given import given_outputs, masked_inputs
 from pyref.metrics.infidelity import infidelity
 from pyref.metrics.insertion_deletion import area_under, insertion_deletion
 from pyref.metrics.localization import localization
@@ -75,7 +76,9 @@ __all__ = [
     "curve_statistics",
     "degraded",
     "explainers",
+    "given_outputs",
     "log_sizes",
+    "masked_inputs",
     "noise_to_signal",
     "pearson",
     "percentile_normalize",

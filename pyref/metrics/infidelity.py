@@ -62,6 +62,8 @@ def infidelity(
         found = subject.attributed(attributions)
         predicted, lost = _by_subsets(subject, found, samples, seed, indices, batch, progress)
     else:
+        if subject is network:
+            raise ValueError("perturb='noise' moves every entry of x: it needs the model itself, not a Removal of it")
         parts = removal(network, x, target, mask="feature", **options)
         found = parts.attributed(attributions)
         predicted, lost = _by_noise(parts, found, samples, level, seed, indices, batch, progress)

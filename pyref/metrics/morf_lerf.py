@@ -23,6 +23,13 @@ class PerturbationCurves(Curves):
 
     output: np.ndarray | None = None
 
+    @property
+    def between(self):
+        """{label: (n,)}, the mean of LeRF - MoRF: how well the order is told at both ends together."""
+        mean = self.statistics["mean"]
+        pairs = {name.removesuffix("MoRF").strip(): name for name in self.values if name.endswith("MoRF")}
+        return {label: mean[series(label, "LeRF")] - mean[name] for label, name in pairs.items()}
+
 
 def morf_lerf(
     network,

@@ -205,6 +205,12 @@ def removal(network, x, target=None, *, mask=None, baseline="zero", **options):
     return Removal(run, labels, bottom, features, changes)
 
 
+def silent(x):
+    """A model that says nothing, where only inputs are wanted."""
+    first = x if hasattr(x, "shape") else next(iter(x.values()))
+    return np.zeros(first.shape[0])
+
+
 def _labels(run, mask):
     """({leaf: feature numbers in a sample's shape}, N); the features of several leaves are counted on."""
     labels, count = {}, 0
@@ -267,7 +273,9 @@ def on_host(array):
     if hasattr(array, "get"):  # CuPy
         return array.get()
     flat = np.reshape(array, (-1,))
-    return np.reshape(np.array([flat[k].item() for k in range(flat.shape[0])]), tuple(array.shape))
+    number = {"b": bool, "i": int, "u": int}.get(array.dtype.kind, float)
+    found = np.array([number(flat[k]) for k in range(flat.shape[0])], dtype=array.dtype)
+    return np.reshape(found, tuple(array.shape))
 
 
 def masked_scores(subject, masks, count, batch, progress):

@@ -6,7 +6,7 @@ from pyref.methods.noise import check_indices
 from pyref.metrics.measurement import Curves
 from pyref.metrics.morf_lerf import prefixes
 from pyref.metrics.ranking import random_order, removal_order, tie_fraction
-from pyref.metrics.removal import on_host, removal
+from pyref.metrics.removal import on_host, removal, silent
 
 __all__ = ["roar", "degraded"]
 
@@ -119,10 +119,5 @@ def degraded(subject, R, fraction, *, keep=False, rank="value", seed=0, indices=
 
 def _ranked(x, attributions, mask, baseline):
     """(the `Removal` of x, {label: R}): no model is asked, so one that says nothing stands in for it."""
-    subject = removal(_nothing, x, mask=mask, baseline=baseline)
+    subject = removal(silent, x, mask=mask, baseline=baseline)
     return subject, {label or "attribution": R for label, R in subject.attributed(attributions).items()}
-
-
-def _nothing(x):
-    first = x if hasattr(x, "shape") else next(iter(x.values()))
-    return np.zeros(first.shape[0])
