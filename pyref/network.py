@@ -52,13 +52,13 @@ class Record(Mapping):
 
     def inputs(self, node):
         """The tuple of the node's inputs."""
-        return tuple(self[i] for i in node.inputs)
+        return tuple(self._values[i] for i in node.inputs)
 
     def output(self, node):
         """The node's output, a tuple if the layer has several."""
         if node.layer.outputs == 1:
-            return self[node.name]
-        return tuple(self[node.name, k] for k in range(node.layer.outputs))
+            return self._values[node.name, 0]
+        return tuple(self._values[node.name, k] for k in range(node.layer.outputs))
 
 
 def _ref(key) -> Ref:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +16,8 @@ from relprop.backends import resolve
 from relprop.progress import Counted, bar
 
 __all__ = ["explain", "method_options"]
+
+_signature = cache(inspect.signature)  # of a dozen functions, for every call
 
 
 def explain(network, x, method="lrp", target=None, backend="auto", *, preset=None, progress=True, **options):
@@ -61,7 +63,7 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
     given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
     began = perf_counter()
     label = f"{method} on {network.name}"
-    if "progress" in inspect.signature(pyref.METHODS[method]).parameters:  # it has a loop to wrap
+    if "progress" in _signature(pyref.METHODS[method]).parameters:  # it has a loop to wrap
         options["progress"] = partial(bar, label=label, shown=progress)
         progress = False
     with Counted(module, label, shown=progress) as counted:
@@ -79,12 +81,12 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
 
 def method_options(method):
     """{option: default} of a method, with those that every method hands on to `pyref.start`."""
-    parameters = inspect.signature(pyref.METHODS[method]).parameters.values()
+    parameters = _signature(pyref.METHODS[method]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         own |= {
             p.name: p.default
-            for p in inspect.signature(pyref.start).parameters.values()
+            for p in _signature(pyref.start).parameters.values()
             if p.kind is p.KEYWORD_ONLY and p.name not in own
         }
     return {name: default for name, default in own.items() if name not in ("backend", "progress")}
@@ -121,7 +123,7 @@ def _checked(method, options):
 def _rule_options(rule):
     """Options of a rule or composite that is given by its name."""
     maker = {**pyref.RULES, **pyref.COMPOSITES}.get(rule) if isinstance(rule, str) else None
-    return tuple(inspect.signature(maker).parameters) if maker else ()
+    return tuple(_signature(maker).parameters) if maker else ()
 
 
 def _by_name(network, x):

@@ -1,5 +1,6 @@
 """A line on the terminal while work takes longer than two seconds."""
 
+import sys
 from functools import wraps
 
 from tqdm import tqdm
@@ -22,17 +23,19 @@ class Counted:
 
     def __init__(self, module, label, shown=True):
         self._module = module
-        self._bar = bar(label=label, shown=shown, unit=" layer calls")
+        self._bar = bar(label=label, unit=" layer calls") if shown and sys.stderr.isatty() else None
 
     def __enter__(self):
-        return self
+        """The counted backend, or the backend itself where nobody looks."""
+        return self if self._bar is not None else self._module
 
     def __exit__(self, *error):
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def __getattr__(self, name):
         value = getattr(self._module, name)
-        if self._bar.disable or not callable(value) or isinstance(value, type):
+        if not callable(value) or isinstance(value, type):
             return value
 
         @wraps(value)
