@@ -13,7 +13,7 @@ from pyref.check import nearest
 from relprop.arrays import enter, enter_options
 from relprop.attribution import Attribution
 from relprop.backends import resolve
-from relprop.progress import Counted, bar
+from relprop.progress import bar, counted
 
 __all__ = ["explain", "method_options"]
 
@@ -66,8 +66,8 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
     if "progress" in _signature(pyref.METHODS[method]).parameters:  # it has a loop to wrap
         options["progress"] = partial(bar, label=label, shown=progress)
         progress = False
-    with Counted(module, label, shown=progress) as counted:
-        result = pyref.METHODS[method](network, given, _target(target), backend=counted, **options)
+    with counted(module, label, shown=progress) as heard:
+        result = pyref.METHODS[method](network, given, _target(target), backend=heard, **options)
     return Attribution(
         result,
         x=given,

@@ -1,11 +1,12 @@
 """A line on the terminal while work takes longer than two seconds."""
 
 import sys
+from contextlib import contextmanager
 from functools import wraps
 
 from tqdm import tqdm
 
-__all__ = ["Counted", "bar"]
+__all__ = ["counted", "bar"]
 
 PATIENCE = 2.0  # seconds before a line appears
 
@@ -18,20 +19,23 @@ def bar(steps=None, *, total=None, label="", shown=True, unit=" steps"):
     return tqdm(steps, total=total, desc=label, unit=unit, delay=PATIENCE, disable=None if shown else True, leave=False)
 
 
-class Counted:
-    """A backend whose calls are counted on a bar: it tells how far any method is, without asking the method."""
+@contextmanager
+def counted(module, label, shown=True):
+    """A backend whose calls move a bar: it tells how far any method is, without asking the method.
 
-    def __init__(self, module, label, shown=True):
+    Where nobody looks it is the backend itself.
+    """
+    if not (shown and sys.stderr.isatty()):
+        yield module
+        return
+    with bar(label=label, unit=" layer calls") as line:
+        yield _Counted(module, line)
+
+
+class _Counted:
+    def __init__(self, module, line):
         self._module = module
-        self._bar = bar(label=label, unit=" layer calls") if shown and sys.stderr.isatty() else None
-
-    def __enter__(self):
-        """The counted backend, or the backend itself where nobody looks."""
-        return self if self._bar is not None else self._module
-
-    def __exit__(self, *error):
-        if self._bar is not None:
-            self._bar.close()
+        self._line = line
 
     def __getattr__(self, name):
         value = getattr(self._module, name)
@@ -40,7 +44,7 @@ class Counted:
 
         @wraps(value)
         def counted(*args, **options):
-            self._bar.update()
+            self._line.update()
             return value(*args, **options)
 
         setattr(self, name, counted)
