@@ -152,6 +152,9 @@ def explain(
     labels: Annotated[Path | None, typer.Option(help="Names of the classes: one a line, or JSON.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the values: .npy, or .npz with all the rest.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page, one .html file, whose maps are read value by value.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many of the largest attributions to list.")] = 5,
     ledger: Annotated[bool, typer.Option("--ledger", help="Say where relevance went, node by node.")] = False,
     as_json: Json = False,
@@ -178,6 +181,10 @@ def explain(
 
         files.append(str(save_figure(a.plot(), plot)))
     about = _about(a, network, x, chosen, top, names)
+    if html is not None:
+        from relprop.view import write_explanation
+
+        files.append(str(write_explanation(html, a, network, rows=about["samples"])))
     if as_json:
         _print_json({**about, **({"ledger": _ledger_rows(a)} if ledger else {}), "files": files})
         return

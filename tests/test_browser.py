@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relprop.view import new_figure, write_page
-from relprop.view.page import Drawing, Heading, Heatmap, Heatmaps, Link, Table, Text, Verdict
+from relprop.view.page import Drawing, Heading, Heatmap, Heatmaps, Link, Table, Text, Tokens, Verdict
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -144,6 +144,19 @@ def test_zero_is_white_and_signs_have_their_colours(show):
     assert pixels[3].tolist() == [217, 217, 217, 255]
 
 
+def test_words_are_read_by_pointer_and_by_arrows(show):
+    values = np.array([0.1, -1 / 3, 1e-300])
+    browser = show(Tokens(["one", "two", "three"], values))
+    words = browser.find_elements("css selector", ".token")
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    for k, key in enumerate([Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT]):
+        name, value = readout(browser).split(": ")
+        assert name == ("one", "two", "three")[k] and same(value, values[k])
+        browser.switch_to.active_element.send_keys(key)
+    ActionChains(browser, duration=0).move_to_element(words[1]).perform()
+    assert same(readout(browser).removeprefix("two: "), values[1])
+
+
 def everything():
     figure = new_figure(12, 3)
     figure.subplots().plot([0, 1])
@@ -154,6 +167,7 @@ def everything():
         Link(LONG, "index.html"),
         Table([f"column {k}" for k in range(12)], [[LONG, HOSTILE, *range(10)]] * 3, LONG),
         Drawing(figure, LONG),
+        Tokens([LONG, HOSTILE, *"a review of a film".split()], RNG.normal(size=7), LONG),
         Heatmaps(
             [Heatmap(MAP, LONG, HOSTILE), Heatmap(COLOR, HOSTILE, kind="input"), Heatmap(RNG.normal(size=300), "row")],
             LONG,

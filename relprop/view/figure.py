@@ -10,10 +10,21 @@ from matplotlib.figure import Figure
 
 from relprop.view.heatmap import aggregate, draw_heatmap, draw_input
 
-__all__ = ["SCALE_NOTE", "attribution_figure", "figure_bytes", "new_figure", "save_figure"]
+__all__ = [
+    "SCALE_NOTE",
+    "attribution_figure",
+    "QUIET",
+    "add_note",
+    "figure_bytes",
+    "new_figure",
+    "note_room",
+    "save_figure",
+]
 
 SCALE_NOTE = "Each panel has its own scale, symmetric about zero: blue negative, white zero, red positive."
 DPI = 130
+QUIET = "#595959"
+LINE = 0.145  # inches of a line of a note
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -22,6 +33,22 @@ def new_figure(width, height):
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def note_room(note, width):
+    """How many inches `add_note` takes at the foot of a figure of that width."""
+    return 0.12 + LINE * len(_lines(note, width)) if note else 0
+
+
+def add_note(figure, note):
+    """Write a note at the foot of a figure, in lines that fit."""
+    width, height = figure.get_size_inches()
+    words = "\n".join(_lines(note, width))
+    figure.text(0.08 / width, 0.06 / height, words, fontsize=7.5, color=QUIET, va="bottom", linespacing=1.35)
+
+
+def _lines(note, width):
+    return textwrap.wrap(note, max(20, int(17.5 * width)))
 
 
 def save_figure(figure, path, dpi=DPI):

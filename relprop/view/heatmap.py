@@ -7,7 +7,16 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from pyref.check import check_choice
 
-__all__ = ["CHANNELS", "DIVERGING", "aggregate", "draw_heatmap", "draw_input", "scale", "symmetric_limit"]
+__all__ = [
+    "CHANNELS",
+    "DIVERGING",
+    "aggregate",
+    "draw_heatmap",
+    "draw_input",
+    "draw_overlay",
+    "scale",
+    "symmetric_limit",
+]
 
 # an odd number of colours, so that zero has one to itself: white
 DIVERGING = LinearSegmentedColormap.from_list(
@@ -114,6 +123,33 @@ def draw_input(axes, x):
         x = aggregate(x)
         axes.imshow(x, cmap="Greys", interpolation="nearest", aspect=_aspect(x))
     _bare(axes)
+
+
+def draw_overlay(axes, values, x, clip=None, limit=None):
+    """Draw a heatmap over the input and return the limit of its scale: the larger |value|, the less input is seen.
+
+    values  (h, w)
+    x       the input, (h, w), (1, h, w) or (3, h, w), drawn in pale grey
+
+    Raises
+        ValueError  an input of another size.
+    """
+    ground = np.asarray(x, dtype=np.float64)
+    ground = ground.mean(axis=0) if ground.ndim == 3 else ground
+    if ground.shape != values.shape:
+        raise ValueError(f"x has shape {np.shape(x)}, expected the values' {values.shape} in its last two axes")
+    limit = scale(values, clip, limit).limit
+    low, high = float(ground.min()), float(ground.max())
+    grey = 0.55 + 0.4 * (ground - low) / (high - low or 1.0)
+    if np.asarray(x).ndim < 3 or len(x) == 1:
+        grey = 1.5 - grey  # ink is high in one channel: dark on light, as `draw_input` has it
+    unit = np.clip(values / limit, -1, 1)
+    strength = np.where(np.isfinite(values), np.abs(unit), 1)[..., None] ** 0.6
+    colors = DIVERGING((unit + 1) / 2)[..., :3]
+    picture = strength * colors + (1 - strength) * grey[..., None]
+    axes.imshow(picture, interpolation="nearest", aspect=_aspect(values))
+    _bare(axes)
+    return limit
 
 
 def _aspect(picture):

@@ -139,4 +139,22 @@
   }
 
   for (const section of document.querySelectorAll(".heatmaps")) new Group(section);
+
+  for (const section of document.querySelectorAll(".words")) {
+    const readout = section.querySelector(".readout");
+    const tokens = [...section.querySelectorAll(".token")];
+    tokens.forEach((token, k) => {
+      const show = () => { readout.textContent = `${token.textContent}: ${token.dataset.value}`; };
+      for (const event of ["focus", "pointerenter", "pointerdown"]) token.addEventListener(event, show);
+      token.addEventListener("keydown", (event) => {
+        const to = { ArrowLeft: k - 1, ArrowRight: k + 1, Home: 0, End: tokens.length - 1 }[event.key];
+        if (to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+        event.preventDefault();
+        const next = tokens[Math.min(tokens.length - 1, Math.max(0, to))];
+        token.tabIndex = -1;
+        next.tabIndex = 0;
+        next.focus();
+      });
+    });
+  }
 })();

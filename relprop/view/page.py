@@ -23,8 +23,21 @@ from PIL import Image
 from pyref.check import check_choice
 from relprop.view.figure import figure_bytes
 from relprop.view.heatmap import DIVERGING, aggregate, scale
+from relprop.view.token import token_colors, token_relevance, visible
 
-__all__ = ["Text", "Heading", "Verdict", "Link", "Table", "Drawing", "Heatmap", "Heatmaps", "page_text", "write_page"]
+__all__ = [
+    "Text",
+    "Heading",
+    "Verdict",
+    "Link",
+    "Table",
+    "Drawing",
+    "Heatmap",
+    "Heatmaps",
+    "Tokens",
+    "page_text",
+    "write_page",
+]
 
 STYLES = {"plain": "p", "quiet": 'p class="quiet"', "quote": "blockquote", "code": "pre"}
 GOOD, BAD = ("holds",), ("does not hold", "differs", "fails")
@@ -273,6 +286,41 @@ class Heatmaps:
 
 
 SWITCHED_OFF = "The heatmaps are drawn by this page's program, which is switched off."
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Words on the colour of their relevance, read by pointer or arrow keys.
+
+    tokens, values, clip, limit  as `relprop.view.tokens_figure` takes them
+    """
+
+    tokens: Sequence[str]
+    values: Any
+    caption: str = ""
+    clip: float | None = None
+    limit: float | None = None
+
+    def html(self):
+        relevance = token_relevance(self.tokens, self.values)
+        found = scale(relevance, self.clip, self.limit)
+        words = []
+        for k, (token, value) in enumerate(zip(self.tokens, relevance, strict=True)):
+            ground, ink = token_colors(value, found.limit)
+            words.append(
+                f'<span class="token" role="listitem" tabindex="{0 if k == 0 else -1}" data-value="{float(value)!r}" '
+                f'style="background:{ground};color:{ink}">{escape(visible(token))}</span>'
+            )
+        caption = f'<p class="group">{escape(self.caption)}</p>' if self.caption else ""
+        legend = _scale(f"-{found.limit:.3g}", "0", f"+{found.limit:.3g}", DIVERGING_STRIP)
+        clipped = f'<p class="quiet">{found.says}</p>' if found.says else ""
+        return (
+            f'<section class="words">{caption}<div class="tokens" role="list">{" ".join(words)}</div>{legend}{clipped}'
+            f'<p class="readout" role="status">{WORDS_HINT}</p></section>'
+        )
+
+
+WORDS_HINT = "Point at a word to read its value; or focus one: arrow keys move."
 HINT = "Point at a cell to read its value; or focus a map: arrow keys move, Enter finds the largest."
 GREY_STRIP = "linear-gradient(90deg,#fff,#000)"
 DIVERGING_STRIP = "linear-gradient(90deg,{})".format(
@@ -284,13 +332,13 @@ def page_text(title, blocks, about=""):
     """The page as text.
 
     title   of the page
-    blocks  anything with `html()`: Text, Heading, Verdict, Link, Table, Drawing, Heatmaps
+    blocks  anything with `html()`: Text, Heading, Verdict, Link, Table, Drawing, Heatmaps, Tokens
     about   a quiet line above the title
     """
     body = "\n".join(f"<p>{b.html()}</p>" if isinstance(b, Verdict | Link) else b.html() for b in blocks)
     above = f'<p class="quiet">{escape(about)}</p>\n' if about else ""
     script, colors, allowed = "", "", "'none'"
-    if 'class="heatmaps"' in body:
+    if any(isinstance(b, Heatmaps | Tokens) for b in blocks):
         program = _part("page.js")
         script = f"\n<noscript><p>{SWITCHED_OFF}</p></noscript>\n<script>{program}</script>"
         colors = f' data-colors="{_colors()}"'
