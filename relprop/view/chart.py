@@ -53,7 +53,7 @@ def style(names):
     return {**free, **FIXED}
 
 
-def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero=False, note="", size=(3.3, 2.7)):
+def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero=False, note="", width=3.3, height=2.7):
     """Panels {title: {name: Curve}} side by side, one legend below.
 
     xlabel, ylabel  what the axes are, with their units
@@ -61,7 +61,7 @@ def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero
     share           whether the panels have one vertical axis
     zero            draw the line y = 0
     note            under the legend; it should say what the bands are
-    size            of a panel, in inches
+    width, height   of a panel, in inches
 
     Raises
         ValueError  no panel; a curve whose parts have different lengths.
@@ -74,13 +74,13 @@ def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero
     styles = style(names)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    per_line = _per_line(names, 0.8 + size[0] * columns)
+    across = 0.8 + width * columns
+    per_line = _per_line(names, across)
     hidden = sum(_left_out(curve, log) for curves in panels.values() for curve in curves.values())
     if hidden:
         note = f"{note} {hidden} points that are not positive have no place on a logarithmic axis.".strip()
-    width = 0.8 + size[0] * columns
-    legend = 0.25 * -(-len(names) // per_line) + note_room(note, width)
-    figure = new_figure(width, 0.4 + size[1] * rows + legend)
+    legend = 0.25 * -(-len(names) // per_line) + note_room(note, across)
+    figure = new_figure(across, 0.4 + height * rows + legend)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -152,7 +152,7 @@ def measurement_figure(measurement, *, log=(), title=None):
     note = band if max(counts) > 1 else "One sample: no band."
     panels = {title if title is not None else measurement.metric.replace("_", " "): curves}
     zero = any(np.nanmin(np.asarray(c.y, float)) < 0 for c in curves.values())
-    return curves_figure(panels, measurement.axis, measurement.unit, log=log, zero=zero, note=note, size=(5, 3.4))
+    return curves_figure(panels, measurement.axis, measurement.unit, log=log, zero=zero, note=note, width=5, height=3.4)
 
 
 def convergence_figure(convergence, *, distance=False, title=None):
@@ -176,7 +176,7 @@ def convergence_figure(convergence, *, distance=False, title=None):
     panels = {title if title is not None else convergence.metric.replace("_", " "): curves}
     named = any(isinstance(name, str) for name in convergence.at)
     axis = "layer, from the output down" if named else convergence.axis
-    figure = curves_figure(panels, axis, label, log=("y",) if distance else (), note=note, size=(5, 3.4))
+    figure = curves_figure(panels, axis, label, log=("y",) if distance else (), note=note, width=5, height=3.4)
     if not distance:
         figure.axes[0].set_ylim(-0.03, 1.03)
     return figure
