@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import linear
+from models import linear, mixed
 
 import pyref
 
@@ -48,6 +48,27 @@ def test_results_print_as_tables():
     assert all(isinstance(v, float | int | str) for row in one.rows() for v in row.values())
     with pytest.raises(AttributeError):
         one.values = {}
+
+
+def test_parts_of_a_data_set_are_joined():
+    network, x = mixed()
+    R = pyref.gradient_times_input(network, x, 1).values
+    for metric, options in ((pyref.completeness, {}), (pyref.sensitivity_n, {"sizes": [2]}), (pyref.morf_lerf, {})):
+        whole = metric(network, x, R, target=1, **options)
+        parts = []
+        for which in (slice(0, 1), slice(1, 4)):
+            indices = {} if metric is pyref.completeness else {"indices": range(4)[which]}
+            parts.append(metric(network, x[which], R[which], target=1, **options, **indices))
+        got = pyref.joined(parts)
+        assert type(got) is type(whole) and str(got) == str(whole)
+        assert all((got[name] == whole[name]).all() for name in whole.series)
+    assert (got.output == whole.output).all() and (got.statistics["AOPC"]["MoRF"].shape) == (4,)
+    with pytest.raises(ValueError, match=r"parts differ: morf_lerf of .* and morf_lerf of"):
+        pyref.joined([whole, pyref.morf_lerf(network, x, R, orders=0)])
+    with pytest.raises(ValueError, match="parts differ"):
+        pyref.joined([whole, pyref.morf_lerf(network, x, R, step=2)])
+    with pytest.raises(ValueError, match="nothing to join"):
+        pyref.joined([])
 
 
 def test_a_value_that_is_missing_is_left_out_and_counted():

@@ -20,7 +20,7 @@ from pyref.metrics.localization import localization
 from pyref.metrics.maps import box_mask, saliency_maps
 from pyref.metrics.matrix_chain import VGG16_CHAIN, matrix_chain, noise_to_signal
 from pyref.metrics.max_sensitivity import max_sensitivity
-from pyref.metrics.measurement import Curves, Measurement, Scores, Summary, bootstrap_interval
+from pyref.metrics.measurement import Curves, Measurement, Scores, Summary, bootstrap_interval, joined
 from pyref.metrics.metric import Metric
 from pyref.metrics.morf_lerf import PerturbationCurves, curve_statistics, morf_lerf
 from pyref.metrics.parameter_randomization import parameter_randomization, randomized_networks
@@ -77,6 +77,7 @@ __all__ = [
     "degraded",
     "explainers",
     "given_outputs",
+    "joined",
     "log_sizes",
     "masked_inputs",
     "noise_to_signal",

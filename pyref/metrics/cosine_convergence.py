@@ -108,14 +108,14 @@ def cosine_convergence(
     found: dict[str, list] = {}
     for first in (progress or (lambda steps: steps))(range(0, len(indices), batch)):
         part = _samples(inputs, slice(first, first + batch))
-        run = begin(network, part, **options)
+        run = begin(network, part, zeros_like, **options)  # the target is not asked for
         starts = _starts(run, start)
         places = _places(run.network, starts) if at is None else [network.reference(r) for r in _several(at)]
         for position, s in enumerate(starts):
             value, which = run.record[s], indices[first : first + batch]
             V = [_draw(value, k, position, seed, which, inject) for k in range(vectors)]
             for label, method in explain.items():
-                asked = {"output": s, "record": run.record, **options}
+                asked = {**options, "output": s, "record": run.record}
                 signals = [method(run.network, part, inject=v, **asked).signals for v in V]
                 seen = [_aligned(run, [r.get(ref) for r in signals], ref, per_location, channel_axis) for ref in places]
                 name = series(label, "" if len(starts) == 1 else f"from {show(s)}")

@@ -15,14 +15,14 @@ def explainers(methods) -> dict[str, Any]:
         "lrp"                          a name of `pyref.METHODS`
         ("lrp", {"rule": "z_plus"})    with options
         a callable                     called as explain(network, x, target, **options); an `Attribution` or an array
-        {label: any of these}, or a list of names
+        {label: any of these}, or a list of them
 
     Raises
         ValueError  an unknown name, or nothing at all.
         TypeError   anything else.
     """
     if isinstance(methods, list):
-        methods = {name: name for name in methods}
+        methods = {_label(method): method for method in methods}
     if not isinstance(methods, Mapping):
         methods = {_label(methods): methods}
     if not methods:

@@ -32,7 +32,7 @@ def matrix_chain(kinds, *, widths=VGG16_CHAIN, vectors=32, repeats=2, seed=0, pr
         kinds    a name, a pair (α, β), or {label: either}
         widths   m of each value on the way, one more than there are matrices
         vectors  how many go through together; the mean of |cos| over all pairs is reported
-        repeats  chains that are drawn; each is a sample of the result
+        repeats  chains that are drawn, the same for all kinds; each is a sample of the result
         progress wraps the loop over chains, as tqdm does
     Returns
         `Convergence` whose samples are the repeats, along the number of products from 0
@@ -46,10 +46,10 @@ def matrix_chain(kinds, *, widths=VGG16_CHAIN, vectors=32, repeats=2, seed=0, pr
         check_choice("kinds", kind if isinstance(kind, str) else "alpha_beta", KINDS)
     if vectors < 2 or len(widths) < 2:
         raise ValueError(f"vectors is {vectors} and widths has {len(widths)} numbers, expected at least 2 of each")
-    chains = [(label, r) for label in named for r in range(repeats)]
     found: dict[str, list] = {label: [] for label in named}
-    for label, r in (progress or (lambda steps: steps))(chains):
-        found[label].append(_chain(named[label], widths, vectors, np.random.default_rng([seed, r])))
+    for r in (progress or (lambda steps: steps))(range(repeats)):
+        for label, chain in _chains(named, widths, vectors, np.random.default_rng([seed, r])).items():
+            found[label].append(chain)
     return Convergence(
         "matrix_chain",
         {label: np.stack([one[0] for one in runs]) for label, runs in found.items()},
@@ -66,18 +66,26 @@ def _label(kind):
     return kind if isinstance(kind, str) else f"α{kind[0]:g} β{kind[1]:g}"
 
 
-def _chain(kind, widths, vectors, random):
-    v = random.standard_normal((vectors, widths[0]))
-    found = [alignment(v)]
+def _chains(named, widths, vectors, random):
+    """{label: (mean |cos|, mean 1 - |cos|) before the first and after each matrix}: all kinds of the same v and W."""
+    start = random.standard_normal((vectors, widths[0]))
+    v = dict.fromkeys(named, start)
+    found = {label: [alignment(start)] for label in named}
     for m, below in pairwise(widths):
-        v = v @ _matrix(kind, random.standard_normal((m, below)))
-        v = pos(v) if kind == "relu" else v
-        size = np.max(np.abs(v), axis=1, keepdims=True)
-        v = v / np.where(size == 0, 1, size)  # only directions matter
-        found.append(alignment(v))
-    return [
-        np.array([np.nanmean(step[k]) if not np.isnan(step[k]).all() else np.nan for step in found]) for k in (0, 1)
-    ]
+        W = random.standard_normal((m, below))
+        for label, kind in named.items():
+            moved = v[label] @ _matrix(kind, W)
+            moved = pos(moved) if kind == "relu" else moved
+            size = np.max(np.abs(moved), axis=1, keepdims=True)
+            v[label] = moved / np.where(size == 0, 1, size)  # only directions matter
+            found[label].append(alignment(v[label]))
+    return {label: [np.array([_mean(step[k]) for step in steps]) for k in (0, 1)] for label, steps in found.items()}
+
+
+def _mean(v):
+    """Over the pairs that have a cosine."""
+    there = ~np.isnan(v)
+    return np.mean(v[there]) if there.any() else np.nan
 
 
 def _matrix(kind, W):

@@ -1,14 +1,14 @@
 """What a metric returns: a number, or a curve, for every sample; their mean, and how sure it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pyref.numerics import is_exact, zeros_like
 
-__all__ = ["Summary", "Measurement", "Scores", "Curves", "bootstrap_interval"]
+__all__ = ["Summary", "Measurement", "Scores", "Curves", "bootstrap_interval", "joined"]
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,39 @@ class Curves(Measurement):
             return text
         means = [{k: v for k, v in row.items() if not k.endswith((" from", " to"))} for row in self.points()]
         return text + "\n" + table_text("", means).lstrip("\n")
+
+
+def joined(parts):
+    """One result of several parts of a data set: the samples of all of them, in order.
+
+    A sample's values do not depend on the batch that it is in, where its index is passed in `indices`; so a job can
+    measure a data set piece by piece, keep what is done, and join it at the end.
+
+    Raises
+        ValueError  nothing to join; parts of different metrics, series or positions.
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("there is nothing to join")
+    first = parts[0]
+    for part in parts[1:]:
+        same_axis = _places(part) == _places(first)
+        if type(part) is not type(first) or part.series != first.series or part.metric != first.metric or not same_axis:
+            raise ValueError(f"parts differ: {first.metric} of {first.series} and {part.metric} of {part.series}")
+    per_sample = [name for name in ("values", "notes", "statistics", "distance", "output") if hasattr(first, name)]
+    return replace(first, **{name: _joined([getattr(part, name) for part in parts]) for name in per_sample})
+
+
+def _places(part):
+    at = getattr(part, "at", None)
+    return None if at is None else list(at)
+
+
+def _joined(parts):
+    """Arrays end to end along the sample, through dicts."""
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return parts[0] if parts[0] is None else np.concatenate(parts)
 
 
 def summarized(values, level=0.95, resamples=1000):

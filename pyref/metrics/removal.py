@@ -188,6 +188,8 @@ def removal(network, x, target=None, *, mask=None, baseline="zero", **options):
                   features otherwise; "black" or "white", the least or greatest value of the sample; or a number, an
                   array that broadcasts to the input, {leaf: any of these}
         options   those of `pyref.start`: output, at, softmax, backend. What a callable gives is taken as it is.
+    The forward pass at x is kept, so give a data set in parts, with the `indices` of each, and join the results:
+    `pyref.joined`.
     Raises
         TypeError   a model that is neither; x of a dtype that is refused.
         ValueError  a mask or baseline that does not fit; what `pyref.start` refuses.

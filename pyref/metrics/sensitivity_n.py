@@ -88,8 +88,9 @@ def sensitivity_n(
     size_of_loss = np.maximum(np.max(np.abs(scores), axis=1), np.abs(subject.output))
     values, degenerate = {}, {}
     parts = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    sums_of = _sums(found, masks)
     for label, R in found.items():
-        sums = np.stack([_sums(masks(row), R[row]) for row in range(n)])
+        sums = sums_of[label]
         each = [pearson(sums[:, k], loss[:, k], np.sum(np.abs(R), axis=1), size_of_loss) for k in parts]
         values[label or "attribution"] = np.stack([rho for rho, _ in each], axis=1)
         degenerate[label or "attribution"] = np.stack([undefined for _, undefined in each], axis=1)
@@ -105,9 +106,14 @@ def sensitivity_n(
     )
 
 
-def _sums(masks, R):
-    """Σ_{i∈P} R_i for each P."""
-    return np.stack([np.sum(R[mask]) for mask in masks])
+def _sums(found, masks):
+    """{label: Σ_{i∈P} R_i for each sample and P, (n, K)}."""
+    sums: dict[str, list] = {label: [] for label in found}
+    for row in range(len(next(iter(found.values())))):
+        plan = list(masks(row))
+        for label, R in found.items():
+            sums[label].append(np.stack([np.sum(R[row][mask]) for mask in plan]))
+    return {label: np.stack(rows) for label, rows in sums.items()}
 
 
 def random_subsets(N, size, subsets, seed, index):
