@@ -66,7 +66,7 @@ def number_like(x, number):
 
 def sum_samples(v):
     """Sum over every axis but the first: one number per sample."""
-    return np.sum(v, axis=tuple(range(1, v.ndim)))
+    return v if v.ndim == 1 else np.sum(v, axis=tuple(range(1, v.ndim)))
 
 
 def _epsilon(z, epsilon, stabilizer):

@@ -1,6 +1,7 @@
 """The ledger: where relevance went, node by node, each amount from its own formula."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pyref.numerics import sum_samples
@@ -37,36 +38,52 @@ class Account:
         self.state = self.state + sum_samples(relevance)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LedgerRow:
-    """One node's balance, each entry one number per sample.
+    """One node's balance, each column one number per sample, added up when it is first read.
 
     arrived = passed + bias + stabilizer + dropped + state, up to rounding; `residual` is the difference.
+
+    Parameters
+        R        what reached the node: an array, or a tuple of one per output
+        parts    what it handed on, one array per input, None where that carries none
+        account  what it kept
     """
 
     node: str
-    arrived: Any
-    passed: Any
-    bias: Any
-    stabilizer: Any
-    dropped: Any
-    state: Any
-    bias_shares: Any = None  # the bias column before summing: the share of each bias, in the output's shape
+    R: Any
+    parts: tuple
+    account: Account
 
-    @classmethod
-    def of(cls, node, R, parts, account):
-        """The row of a node that R reached, given what it handed on and its account."""
-        arrays = R if isinstance(R, tuple) else (R,)
-        return cls(
-            node,
-            arrived=sum(sum_samples(a) for a in arrays),
-            passed=sum((sum_samples(p) for p in parts if p is not None), 0),
-            bias=0 if account.bias is None else sum_samples(account.bias),
-            stabilizer=account.stabilizer,
-            dropped=account.dropped,
-            state=account.state,
-            bias_shares=account.bias,
-        )
+    @cached_property
+    def arrived(self):
+        arrays = self.R if isinstance(self.R, tuple) else (self.R,)
+        return sum(sum_samples(a) for a in arrays)
+
+    @cached_property
+    def passed(self):
+        return sum((sum_samples(p) for p in self.parts if p is not None), 0)
+
+    @cached_property
+    def bias(self):
+        return 0 if self.bias_shares is None else sum_samples(self.bias_shares)
+
+    @property
+    def bias_shares(self):
+        """The bias column before summing: the share of each bias, in the output's shape; None without a bias."""
+        return self.account.bias
+
+    @property
+    def stabilizer(self):
+        return self.account.stabilizer
+
+    @property
+    def dropped(self):
+        return self.account.dropped
+
+    @property
+    def state(self):
+        return self.account.state
 
     @property
     def kept(self):

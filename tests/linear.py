@@ -40,7 +40,7 @@ def check_rules(layer, x, R, connected=None):
         r = layer.relevance(pyref, x, y, R, rule, account=account)
         assert all(a.shape == v.shape for a, v in zip(r, x, strict=True))
         assert_equal(_flat(r), _matrix_relevance(J, b, connected, _flat(x), R.reshape(R.shape[0], -1), rule))
-        assert (pyref.LedgerRow.of("node", R, r, account).residual == 0).all()
+        assert (pyref.LedgerRow("node", R, r, account).residual == 0).all()
 
 
 def _matrix_relevance(J, b, connected, x, R, rule):

@@ -151,7 +151,7 @@ def test_any_rule_is_that_rule_on_each_output_of_the_dense_matrix(kind, rule, da
             want[:, i] += pyref.dense_relevance(flat_x[:, i], dense[np.ix_(i, [o])], bias, flat_R[:, [o]], rule)
     assert_equal(r, want.reshape(x_shape))
     assert_equal(relevance(x, w, b, R, rule, **options, z=z), r)
-    assert (pyref.LedgerRow.of(kind, R, (r,), account).residual == 0).all()
+    assert (pyref.LedgerRow(kind, R, (r,), account).residual == 0).all()
 
 
 def test_a_full_kernel_is_the_dense_layer():

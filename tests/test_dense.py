@@ -156,7 +156,7 @@ def test_nothing_is_lost_unseen(rule, data):
     x, w, b, relevance = (data.draw(fraction_arrays(s)) for s in ((2, 3), (3, 2), (2,), (2, 2)))
     account = pyref.Account()
     r = pyref.dense_relevance(x, w, b, relevance, rule, account=account)
-    row = pyref.LedgerRow.of("dense", relevance, (r,), account)
+    row = pyref.LedgerRow("dense", relevance, (r,), account)
     assert (row.residual == 0).all()
     if rule.epsilon == 0:
         assert (row.stabilizer == 0).all()

@@ -26,7 +26,7 @@ def test_relevance_that_goes_further_stays_with_the_table():
     parts = layer.relevance(pyref, (ids,), y, y, pyref.Epsilon(), account=account)
     assert parts == (None,)
     assert_equal(account.bias, y)
-    assert (pyref.LedgerRow.of("embedding", y, parts, account).residual == 0).all()
+    assert (pyref.LedgerRow("embedding", y, parts, account).residual == 0).all()
 
 
 def test_ids_are_checked():

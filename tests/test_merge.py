@@ -90,7 +90,7 @@ def test_products_conserve_and_are_complete(layer, shapes, data):
         r = layer.relevance(pyref, x, y, R, None, gate=gate, account=account)
         assert_exact(*r)
         assert all(a.shape == v.shape for a, v in zip(r, x, strict=True))
-        row = pyref.LedgerRow.of("product", R, r, account)
+        row = pyref.LedgerRow("product", R, r, account)
         assert (row.residual == (-row.arrived if gate == "gradient" else 0)).all()
         if gate == "all":
             assert (r[1 - layer.signal] == 0).all()

@@ -145,7 +145,7 @@ def test_relevance_is_the_rule_on_the_centred_affine_map(data):
         for n, t in np.ndindex(2, 2):
             w = (eye - fractions(np.ones((m, m), dtype=int)) / m) * s[n, t, 0] * weight
             assert_equal(got[n, t], shares(rule, x[n, t], w, bias) @ R[n, t])
-        assert (pyref.LedgerRow.of("norm", R, (got,), account).residual == 0).all()
+        assert (pyref.LedgerRow("norm", R, (got,), account).residual == 0).all()
 
 
 def test_ledger_closes(case):
@@ -153,7 +153,7 @@ def test_ledger_closes(case):
     account = pyref.Account()
     y = layer.forward(pyref, x)
     (out,) = layer.relevance(pyref, (x,), y, R, pyref.Epsilon(0.25), account=account)
-    residual = pyref.LedgerRow.of("norm", R, (out,), account).residual
+    residual = pyref.LedgerRow("norm", R, (out,), account).residual
     assert np.all(np.abs(residual) <= rounding(8 * x.size, x.size * size(layer, x, R) / 0.25))
     if isinstance(layer, pyref.LocalResponseNorm):
         assert out is R

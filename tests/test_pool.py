@@ -102,7 +102,7 @@ def test_max_pool_by_brute_force(ties, data):
     account = pyref.Account()
     node = pyref.MaxPool(**args, ties=ties)
     assert_equal(node.relevance(pyref, (x,), y, G, pyref.ZPlus(), account=account)[0], to)
-    row = pyref.LedgerRow.of("pool", G, (to,), account)
+    row = pyref.LedgerRow("pool", G, (to,), account)
     assert (row.residual == 0).all() and (row.dropped == -pyref.sum_samples(surplus)).all()
 
 
@@ -270,7 +270,7 @@ def test_any_rule_is_that_rule_on_each_window_as_a_dense_unit(rule, data):
     assert_equal(r, want.reshape(shape))
     y = forward(x, **args)
     assert_equal(node.relevance(pyref, (x,), y, R, rule)[0], r)
-    assert (pyref.LedgerRow.of("pool", R, (r,), account).residual == 0).all()
+    assert (pyref.LedgerRow("pool", R, (r,), account).residual == 0).all()
 
 
 def test_average_worked():

@@ -35,7 +35,7 @@ def test_signals_travel_back_by_the_adjoint(name, data):
     account = pyref.Account()
     (r,) = layer.relevance(pyref, (x,), y, G, pyref.Epsilon(1), account=account)
     assert_equal(r, g)
-    assert (pyref.LedgerRow.of("node", G, (r,), account).residual == 0).all()
+    assert (pyref.LedgerRow("node", G, (r,), account).residual == 0).all()
     assert layer.ray(pyref, (x,), y, (x,))[1] is None and layer.piecewise_linear
 
 

@@ -10,13 +10,16 @@ void bind_rules(py::module_& module);
 void bind_machine(py::module_& module);
 
 void bind_activation(py::module_& cpu);
+void bind_aggregate(py::module_& cpu);
 void bind_batchnorm(py::module_& cpu);
 void bind_dense(py::module_& cpu);
+void bind_embedding(py::module_& cpu);
 void bind_lstm(py::module_& cpu);
 void bind_merge(py::module_& cpu);
 void bind_pool(py::module_& cpu);
 void bind_product(py::module_& cpu);
 void bind_reduce(py::module_& cpu);
+void bind_softmax(py::module_& cpu);
 
 void bind_cuda(py::module_& cuda);
 
@@ -32,13 +35,16 @@ PYBIND11_MODULE(_core, module) {
 
   auto cpu = module.def_submodule("cpu", "Kernels on the host, under pyref's names.");
   bind_activation(cpu);
+  bind_aggregate(cpu);
   bind_batchnorm(cpu);
   bind_dense(cpu);
+  bind_embedding(cpu);
   bind_lstm(cpu);
   bind_merge(cpu);
   bind_pool(cpu);
   bind_product(cpu);
   bind_reduce(cpu);
+  bind_softmax(cpu);
 
   module.attr("cuda_build") = RELPROP_CUDA_BUILD;
 #ifdef RELPROP_HAS_CUDA

@@ -75,9 +75,8 @@ def _excitation(network, x, target, negative, options, contrastive, positive):
             minus = dual.relevance(run.backend, x, y, P, _RULE, gate="all", account=opposite)
             parts = tuple(a - b for a, b in zip(parts, minus, strict=True))
             account.dropped = account.dropped - opposite.dropped
-            rows[node.name] = replace(LedgerRow.of(node.name, P, parts, account), arrived=0 * sum_samples(P))
-        else:
-            rows[node.name] = LedgerRow.of(node.name, P, parts, account)
+            P = 0 * P  # the two that arrived cancel
+        rows[node.name] = LedgerRow(node.name, P, parts, account)
         return parts
 
     signals = run.walk(run.v, answer)

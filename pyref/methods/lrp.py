@@ -75,12 +75,12 @@ def lrp(
 
 def propagate_relevance(run, seed, rules, gate="all"):
     """Relevance at every reference, and the ledger, from any seed at the output (linear in it)."""
-    rows = {}
+    rows, otherwise = {}, Norm()
 
     def answer(node, x, y, R):
         account = Account()
-        parts = node.layer.relevance(run.backend, x, y, R, rules.get(node.name, Norm()), gate=gate, account=account)
-        rows[node.name] = LedgerRow.of(node.name, R, parts, account)
+        parts = node.layer.relevance(run.backend, x, y, R, rules.get(node.name, otherwise), gate=gate, account=account)
+        rows[node.name] = LedgerRow(node.name, R, parts, account)
         return parts
 
     signals = run.walk(seed, answer)

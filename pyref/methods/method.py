@@ -98,7 +98,7 @@ class Run:
         values = {}
         for name, ref in self.leaves.items():
             value = at_leaf(ref, self.record[ref])
-            values[name] = np.sum(value, axis=-1) if name in self.embedded else value
+            values[name] = self.backend.sum_forward(value, -1) if name in self.embedded else value
         return next(iter(values.values())) if len(values) == 1 else values
 
 
