@@ -7,7 +7,7 @@ z is known; R is independent of z. The worst error/bound of each rule is printed
 import numpy as np
 import pytest
 from bound import sum_bound
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from parity import (
     DTYPES,
@@ -23,6 +23,8 @@ from parity import (
 from test_formula import VARIANTS
 
 import pyref
+from pyref.layers.conv import conv_terms, conv_windows
+from pyref.layers.conv_transpose import conv_transpose_terms, conv_transpose_windows
 from pyref.layers.dense import dense_terms
 
 RULES = {name: [v for v in VARIANTS if v.name == name] for name in pyref.RULES if name != "pass_"}
@@ -76,3 +78,103 @@ def test_dense_relevance(backend, name, dtype, data):
     terms = dense_terms(widened(x, dtype), widened(w, dtype))
     wide_b, wide_R = widened(b, dtype), widened(R, dtype)
     assert_relevance("dense_relevance", backend, arguments, terms, wide_b, wide_R, rule, dtype, f"dense {name}")
+
+
+# ---- convolution and its transpose ----
+
+
+@st.composite
+def window_cases(draw, kind, dtype):
+    """x, w, b or None, R, of any layout, and the options: over one to three axes, grouped or one channel to a group.
+
+    Kernels reach over the image, strides over the kernel; an axis may be empty but for its padding. Over one axis
+    the places pass one tile of the schedule.
+    """
+    rng, rank = draw(generators), draw(st.sampled_from([1, 2, 2, 3]))
+    most = 5 if rank < 3 else 2
+    kernel, stride = ([draw(st.integers(1, most)) for _ in range(rank)] for _ in range(2))
+    dilation = [draw(st.integers(1, 3 if rank < 3 else 2)) for _ in range(rank)]
+    pads = [(draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(rank)]
+    groups = draw(st.sampled_from([1, 1, 2, 5]))
+    near, far = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (3, 2), (9, 3), (17, 2)])) if groups < 5 else (1, 1)
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    options = {"stride": tuple(stride), "padding": tuple(pads), "dilation": tuple(dilation), "groups": groups}
+    if kind == "conv_transpose":
+        extra = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
+        options["output_padding"] = tuple(extra)
+        least = [
+            max(0, -(-(sum(p) + 1 - e - span) // s)) + 1
+            for p, e, span, s in zip(pads, extra, spans, stride, strict=True)
+        ]
+        channels, outputs = groups * near, groups * far
+    else:
+        least = [max(0, span - sum(p)) for span, p in zip(spans, pads, strict=True)]
+        channels, outputs = groups * far, groups * near
+    beyond = {1: [0, 1, 2, 7, 50, 245], 2: [0, 1, 2, 5, 8], 3: [0, 1, 2]}[rank]
+    axes = [least_of + draw(st.sampled_from(beyond)) for least_of in least]
+    n = draw(st.sampled_from([0, 1, 2, 2, 3]))
+    x = values(draw(kinds), (n, channels, *axes), dtype, rng)
+    of_w = draw(st.sampled_from(["normal", "zeros_and_ties", "far_apart"]))
+    w = values(of_w, (groups * near, far, *kernel), dtype, rng)
+    of_b = draw(st.sampled_from(["normal", "zeros_and_ties"]))
+    b = values(of_b, (outputs,), dtype, rng) if draw(st.booleans()) else None
+    z_shape = getattr(pyref, f"{kind}_forward")(x, w, None, **options).shape
+    R = values(draw(st.sampled_from(["normal", "zeros_and_ties"])), z_shape, dtype, rng)
+    layout = draw(layouts)
+    return layout(x), layout(w), b, layout(R), options
+
+
+def window_terms(kind, x, w, options):
+    """The layer as pyref's relevance calls the rule algebra."""
+    if kind == "conv":
+        return conv_terms(x, w, conv_windows(x, w, **options), options["groups"])
+    return conv_transpose_terms(x, w, conv_transpose_windows(x, w, **options), options["groups"])
+
+
+WINDOW_KINDS = ("conv", "conv_transpose")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", WINDOW_KINDS)
+@given(data=st.data())
+def test_windows(backend, kind, dtype, data):
+    """Forward, gradient and tangent of a convolution and of its transpose: sums of products."""
+    x, w, b, G, options = data.draw(window_cases(kind, dtype))
+    wide_x, wide_w, wide_b, wide_G = (widened(a, dtype) for a in (x, w, b, G))
+    (t,) = window_terms(kind, np.abs(wide_x), np.abs(wide_w), options)
+    count, size = np.max(t.forward(np.ones_like(t.x), np.ones_like(t.w)), initial=0), t.forward(t.x, t.w)
+    of_b = 0 if b is None else np.abs(wide_b).reshape(-1, *(1,) * (x.ndim - 2))
+    for question, arguments, bound in (
+        ("forward", (x, w, b), sum_bound(count + 1, size + of_b, dtype)),
+        ("tangent", (x, w, b, x), sum_bound(count, size, dtype)),
+        ("gradient", (x, w, b, G), None),
+    ):
+        if question == "gradient":
+            count = np.max(t.transpose(np.ones_like(wide_G), np.ones_like(t.w)), initial=0)
+            bound = sum_bound(count, t.transpose(np.abs(wide_G), t.w), dtype)
+        got = getattr(backend, f"{kind}_{question}")(*arguments, **options)
+        want = getattr(pyref, f"{kind}_{question}")(*(widened(a, dtype) for a in arguments), **options)
+        assert_within(got, want, bound, dtype, f"{kind} {question}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", pyref.RULES)
+@pytest.mark.parametrize("kind", WINDOW_KINDS)
+@settings(max_examples=settings().max_examples // 2)
+@given(data=st.data())
+def test_windows_relevance(backend, kind, name, dtype, data):
+    x, w, b, R, options = data.draw(window_cases(kind, dtype))
+    rule = data.draw(st.sampled_from(RULES[name]))
+    if name == "pass_":
+        x = x if all(x.shape[2:]) else np.ones((2, 3, *(2,) * (x.ndim - 2)), dtype)
+        w = np.zeros((x.shape[1],) * 2 + (1,) * (x.ndim - 2), dtype)
+        b, R, options = None, x[..., ::-1], {"groups": 1}
+    if name == "z_box" and rule.out_of_range == "raise":
+        x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule, **options}
+    wide_x, wide_w, wide_b, wide_R = (widened(a, dtype) for a in (x, w, b, R))
+    if data.draw(st.booleans()):
+        arguments["z"] = getattr(pyref, f"{kind}_forward")(wide_x, wide_w, wide_b, **options).astype(dtype)
+    terms = window_terms(kind, wide_x, wide_w, options) if rule.parts else None
+    bias = None if b is None else wide_b.reshape(-1, *(1,) * (x.ndim - 2))
+    assert_relevance(f"{kind}_relevance", backend, arguments, terms, bias, wide_R, rule, dtype, f"{kind} {name}")

@@ -12,6 +12,8 @@ void bind_machine(py::module_& module);
 void bind_activation(py::module_& cpu);
 void bind_aggregate(py::module_& cpu);
 void bind_batchnorm(py::module_& cpu);
+void bind_conv(py::module_& cpu);
+void bind_conv_transpose(py::module_& cpu);
 void bind_dense(py::module_& cpu);
 void bind_embedding(py::module_& cpu);
 void bind_lstm(py::module_& cpu);
@@ -37,6 +39,8 @@ PYBIND11_MODULE(_core, module) {
   bind_activation(cpu);
   bind_aggregate(cpu);
   bind_batchnorm(cpu);
+  bind_conv(cpu);
+  bind_conv_transpose(cpu);
   bind_dense(cpu);
   bind_embedding(cpu);
   bind_lstm(cpu);

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "geometry.h"
+#include "window.h"
 
 using namespace relprop;
 using namespace relprop::bind;
@@ -28,24 +28,13 @@ std::shared_ptr<const Geometry> geometry_of(const py::array& x, const Settings& 
     const auto of_pyref = py::module_::import("pyref.layers.pool").attr("max_pool_windows");
     const py::object w = of_pyref(x, s.kernel, s.stride, s.padding, s.dilation, s.ceil_mode);
     Geometry made{true, {}, numbers(w.attr("counts"))};
-    const auto lengths = numbers(w.attr("lengths")), kernel = numbers(w.attr("kernel")), stride = numbers(w.attr("stride")),
-               dilation = numbers(w.attr("dilation"));
-    const auto padding = py::cast<py::tuple>(w.attr("padding"));
-    const std::size_t rank = lengths.size();
-    made.is_compiled = rank <= cpu::window_axes;
+    const auto windows = windows_from(w);
+    made.is_compiled = windows.has_value();
+    if (!windows) return made;
+    made.windows = *windows;
     Index places = 1;
-    for (std::size_t a = 0; a < cpu::window_axes && made.is_compiled; ++a) {
-      const bool is_there = a + rank >= cpu::window_axes;
-      const std::size_t of = is_there ? a + rank - cpu::window_axes : 0;
-      made.windows.lengths[a] = is_there ? lengths[of] : 1;
-      made.windows.counts[a] = is_there ? made.counts[of] : 1;
-      made.windows.kernel[a] = is_there ? kernel[of] : 1;
-      made.windows.stride[a] = is_there ? stride[of] : 1;
-      made.windows.dilation[a] = is_there ? dilation[of] : 1;
-      made.windows.before[a] = is_there ? py::cast<Index>(py::cast<py::tuple>(padding[of])[0]) : 0;
-      places *= made.windows.lengths[a];
-    }
-    made.is_compiled &= places <= std::numeric_limits<std::int32_t>::max();
+    for (const Index length : windows->lengths) places *= length;
+    made.is_compiled = places <= std::numeric_limits<std::int32_t>::max();
     return made;
   });
 }

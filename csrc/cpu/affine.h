@@ -102,23 +102,29 @@ void with_factor(Factor factor, F&& f) {
   }
 }
 
-// f(j, input part of x_j) for elements [first, first + count) of one sample, x pointing at the first of them.
+// The input part of a value at a place of its sample.
+template <Factor known, class T>
+T input_part(const Constants<T>& constants, T x, Index place) {
+  if constexpr (known == Factor::above_low || known == Factor::below_high) {
+    math::ZBox<T> box{};
+    box.low = constants.bounds.low[place];
+    box.high = constants.bounds.high[place];
+    box.out_of_range = constants.out_of_range;
+    return box.input_part(known == Factor::above_low ? 0 : 1, x);
+  } else {
+    return math::apply(known, x);
+  }
+}
+
+// f(j, input part of x_{j step}) for `count` elements of one sample, x pointing at the first of them, its place `first`.
 template <class T, class F>
-void for_each_input(Factor factor, const Constants<T>& constants, const T* x, Index first, Index count, F&& f) {
+void for_each_input(Factor factor, const Constants<T>& constants, const T* x, Index first, Index count, F&& f, Index step = 1) {
   with_factor(factor, [&](auto constant) {
     constexpr Factor known = decltype(constant)::value;
-    if constexpr (known == Factor::above_low || known == Factor::below_high) {
-      const T *low = constants.bounds.low + first, *high = constants.bounds.high + first;
-      math::ZBox<T> box{};
-      box.out_of_range = constants.out_of_range;
-      for (Index j = 0; j < count; ++j) {
-        box.low = low[j];
-        box.high = high[j];
-        f(j, box.input_part(known == Factor::above_low ? 0 : 1, x[j]));
-      }
-    } else {
-      for (Index j = 0; j < count; ++j) f(j, math::apply(known, x[j]));
-    }
+    if (step == 1)
+      for (Index j = 0; j < count; ++j) f(j, input_part<known>(constants, x[j], first + j));
+    else
+      for (Index j = 0; j < count; ++j) f(j, input_part<known>(constants, x[j * step], first + j * step));
   });
 }
 

@@ -80,7 +80,7 @@ def conv_relevance(x, w, b, R, rule, stride=1, padding=0, dilation=1, groups=1, 
         Equal to the same rule on the dense layer of each output position's own inputs.
         Σ r = Σ R minus what `account` says stays behind.
     Raises
-        ValueError  as `conv_forward`; R has another shape than z.
+        ValueError  as `conv_forward`; R has another shape than z, or a z that is given than R.
     Example
         >>> import numpy as np, pyref
         >>> x, w, R = np.array([[[1.0, 2.0]]]), np.array([[[3.0, 1.0]]]), np.array([[[1.0, 5.0]]])
@@ -93,6 +93,8 @@ def conv_relevance(x, w, b, R, rule, stride=1, padding=0, dilation=1, groups=1, 
     if b is not None:
         check_shape("b", b, (w.shape[0],))
         bias = channel_bias(b, R.ndim)
+    if z is not None:
+        check_shape("z", z, R.shape)
     return affine_relevance(conv_terms(x, w, windows, groups), bias, R, rule, z, account)[0]
 
 

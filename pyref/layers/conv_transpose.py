@@ -86,7 +86,7 @@ def conv_transpose_relevance(
         Equal to the same rule on the dense layer of each output's own inputs.
         Σ r = Σ R minus what `account` says stays behind.
     Raises
-        ValueError  as `conv_transpose_forward`; R has another shape than z.
+        ValueError  as `conv_transpose_forward`; R has another shape than z, or a z that is given than R.
     """
     windows = conv_transpose_windows(x, w, stride, padding, output_padding, dilation, groups)
     check_shape("R", R, (x.shape[0], w.shape[1] * groups, *windows.lengths))
@@ -94,6 +94,8 @@ def conv_transpose_relevance(
     if b is not None:
         check_shape("b", b, (w.shape[1] * groups,))
         bias = channel_bias(b, R.ndim)
+    if z is not None:
+        check_shape("z", z, R.shape)
     return affine_relevance(conv_transpose_terms(x, w, windows, groups), bias, R, rule, z, account)[0]
 
 

@@ -16,4 +16,11 @@ struct Windows {
   Index kernel[window_axes], stride[window_axes], before[window_axes], dilation[window_axes];
 };
 
+// Weights (window channels, image channels / groups, *kernel) between an image (samples, image channels, *lengths)
+// and what its windows see, (samples, window channels, *counts).
+struct WindowSize {
+  Index samples, image_channels, window_channels, groups;
+  Windows windows;
+};
+
 }  // namespace relprop::cpu

@@ -1,0 +1,290 @@
+"""Convolution and its transpose on the CPU backend: errors, passes, the edges of its tiles, threads and bits."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from parity import values
+from test_cpu import PASSES
+
+import pyref
+import relprop.cpu as cpu
+from relprop import _core
+
+
+def arrays(n=2, c=4, o=6, axes=(9, 8), kernel=(3, 3), groups=1, dtype=np.float64, kind="normal"):
+    """x, w, b, R of a convolution with padding to x's axes."""
+    rng = np.random.default_rng(3)
+    x, w = values(kind, (n, c, *axes), dtype, rng), values("normal", (o, c // groups, *kernel), dtype, rng)
+    return x, w, values("normal", (o,), dtype, rng), values("normal", (n, o, *axes), dtype, rng)
+
+
+# ---- errors ----
+
+X, W, B, R = arrays()
+WT = W.swapaxes(0, 1)
+
+REFUSED = {  # what: the call of a backend, refused by both in the same words
+    "no axis": lambda m: m.conv_forward(X[0, 0], W),
+    "w's rank": lambda m: m.conv_forward(X, W[..., 0]),
+    "w empty": lambda m: m.conv_forward(X, W[..., :0]),
+    "w's channels": lambda m: m.conv_forward(X, W[:, :3]),
+    "b": lambda m: m.conv_forward(X, W, B[:3], padding=1),
+    "groups do not divide": lambda m: m.conv_forward(X, W, groups=4),
+    "groups too many": lambda m: m.conv_forward(X, W, groups=2),
+    "groups 0": lambda m: m.conv_forward(X, W, groups=0),
+    "groups not whole": lambda m: m.conv_forward(X, W, groups=1.0),
+    "stride 0": lambda m: m.conv_forward(X, W, stride=0),
+    "stride not whole": lambda m: m.conv_forward(X, W, stride=(1, 1.5)),
+    "stride per axis": lambda m: m.conv_forward(X, W, stride=(1, 1, 1)),
+    "stride is a bool": lambda m: m.conv_forward(X, W, stride=True),
+    "dilation": lambda m: m.conv_forward(X, W, dilation=(0, 1)),
+    "padding negative": lambda m: m.conv_forward(X, W, padding=-1),
+    "padding per axis": lambda m: m.conv_forward(X, W, padding=(1,)),
+    "padding in threes": lambda m: m.conv_forward(X, W, padding=((1, 1, 1), (0, 0, 0))),
+    "kernel too large": lambda m: m.conv_forward(X, W, dilation=5),
+    "G": lambda m: m.conv_gradient(X, W, B, R),
+    "dx": lambda m: m.conv_tangent(X, W, B, R),
+    "relevance: w": lambda m: m.conv_relevance(X, W[:, :3], B, R, pyref.Epsilon(), padding=1),
+    "relevance: R": lambda m: m.conv_relevance(X, W, B, R, pyref.Epsilon()),
+    "relevance: b": lambda m: m.conv_relevance(X, W, B[:3], R, pyref.Epsilon(), padding=1),
+    "relevance: z": lambda m: m.conv_relevance(X, W, B, R, pyref.Epsilon(), padding=1, z=R[:1]),
+    "a box too small": lambda m: m.conv_relevance(X, W, B, R, pyref.ZBox(-0.5, 0.5), padding=1),
+    "pass": lambda m: m.conv_relevance(X, W, B, R, pyref.Pass(), padding=1),
+    "argument missing": lambda m: m.conv_relevance(X, W, B),
+    "argument unknown": lambda m: m.conv_forward(X, W, pad=1),
+    "four axes": lambda m: m.conv_forward(X[:, :, None, None], W[:, :3, None, None]),
+    "transpose: w's channels": lambda m: m.conv_transpose_forward(X, W),
+    "transpose: w's rank": lambda m: m.conv_transpose_forward(X, WT[0]),
+    "transpose: b": lambda m: m.conv_transpose_forward(X, WT, B[:3]),
+    "transpose: groups": lambda m: m.conv_transpose_forward(X, WT, groups=3),
+    "transpose: padding leaves nothing": lambda m: m.conv_transpose_forward(X, WT, padding=9),
+    "transpose: output_padding": lambda m: m.conv_transpose_forward(X, WT, output_padding=1),
+    "transpose: output_padding negative": lambda m: m.conv_transpose_forward(X, WT, output_padding=-1),
+    "transpose: empty axis": lambda m: m.conv_transpose_forward(X[..., :0], WT),
+    "transpose: G": lambda m: m.conv_transpose_gradient(X, WT, B, R),
+    "transpose: dx": lambda m: m.conv_transpose_tangent(X, WT, B, R),
+    "transpose: R": lambda m: m.conv_transpose_relevance(X, WT, B, R[..., 1:], pyref.Epsilon(), padding=1),
+    "transpose: z": lambda m: m.conv_transpose_relevance(X, WT, B, R, pyref.Epsilon(), padding=1, z=R[:1]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_errors_are_pyrefs_word_for_word(what):
+    with pytest.raises((ValueError, TypeError)) as theirs:
+        REFUSED[what](pyref)
+    with pytest.raises(type(theirs.value)) as mine:
+        REFUSED[what](cpu)
+    assert str(mine.value) == str(theirs.value)
+
+
+@pytest.mark.parametrize("name", ["x", "w", "b", "R", "z"])
+def test_dtypes_are_refused(name):
+    arguments = {"x": X, "w": W, "b": B, "R": R, "z": R, "rule": pyref.Epsilon(), "padding": 1}
+    with pytest.raises(TypeError, match=f"{name} has dtype int64, expected float32 or float64"):
+        cpu.conv_relevance(**arguments | {name: arguments[name].astype(int)})
+
+
+def test_whatever_pyref_takes_for_whole_numbers_is_taken():
+    want = pyref.conv_forward(X, W, stride=2, padding=((1, 2), (0, 3)))
+    got = cpu.conv_forward(X, W, stride=np.int64(2), padding=[(np.int32(1), 2), (0, np.int64(3))], groups=np.int8(1))
+    assert np.allclose(got, want)
+    want = pyref.conv_transpose_forward(X, WT, stride=2, output_padding=(1, 0))
+    got = cpu.conv_transpose_forward(X, WT, stride=[np.int64(2), 2], output_padding=[1, 0], groups=np.int64(1))
+    assert np.allclose(got, want)
+
+
+def test_more_than_three_axes_are_pyrefs():
+    x, w, b, R = arrays(2, 2, 3, (3, 2, 3, 2), (3, 1, 1, 1))
+    options = {"padding": ((1, 1), 0, 0, 0)}
+    assert (cpu.conv_forward(x, w, b, **options) == pyref.conv_forward(x, w, b, **options)).all()
+    account = pyref.Account()
+    got = cpu.conv_relevance(x, w, b, R, pyref.ZPlus(), **options, account=account)
+    assert (got == pyref.conv_relevance(x, w, b, R, pyref.ZPlus(), **options)).all()
+    assert account.bias is not None
+
+
+# ---- passes ----
+
+
+@pytest.mark.parametrize("kind", ["conv", "conv_transpose"])
+@pytest.mark.parametrize(("rule", "sign", "is_known", "forward", "back"), PASSES, ids=str)
+def test_passes(kind, rule, sign, is_known, forward, back):
+    x, w, b, R = arrays(2, 24, 24, (10, 10), dtype=np.float32, kind=sign)
+    z = getattr(pyref, f"{kind}_forward")(x, w, b, padding=1)
+    _core.reset_counters()
+    getattr(cpu, f"{kind}_relevance")(x, w, b, R, rule, padding=1, z=z if is_known else None)
+    assert _core.counters()["flops"] == (forward + back) * 2 * R.size * w[0].size
+
+
+@pytest.mark.parametrize("options", [{"stride": 2}, {"stride": (3, 1), "dilation": 2}, {"groups": 4}], ids=str)
+def test_a_gradient_costs_what_its_forward_costs(options):
+    """Back through a stride no product meets a zero that the stride put there."""
+    x, w, b, _ = arrays(2, 8, 8, (12, 12), groups=options.get("groups", 1))
+    _core.reset_counters()
+    z = cpu.conv_forward(x, w, b, **options)
+    forward = _core.counters()["flops"]
+    assert forward == 2 * z.size * w[0].size
+    _core.reset_counters()
+    cpu.conv_gradient(x, w, b, z, **options)
+    assert _core.counters()["flops"] <= 2 * x.size * w[:, 0].size / groups_and_strides(options)
+    _core.reset_counters()
+    cpu.conv_tangent(x, w, b, x, **options)
+    assert _core.counters()["flops"] == forward
+
+
+def groups_and_strides(options):
+    return options.get("groups", 1) * np.prod(np.broadcast_to(options.get("stride", 1), 2))
+
+
+def test_workspace_does_not_grow_with_the_image():
+    """No temporary of the size of an image, let alone one for each of its taps."""
+    most = []
+    for length in (64, 128):
+        x, w, b, G = arrays(1, 16, 16, (length, length), dtype=np.float32)
+        _core.reset_counters()
+        cpu.conv_forward(x, w, b, padding=1)
+        cpu.conv_gradient(x, w, b, G, padding=1)
+        most.append(_core.counters()["bytes_at_once"])
+    assert most[0] == most[1]
+
+
+@pytest.mark.parametrize(
+    "rule", [pyref.Epsilon(), pyref.ZPlus(), pyref.Gamma(), pyref.AlphaBeta(), pyref.ZBox(-9, 9)], ids=str
+)
+def test_workspace_does_not_grow_with_the_batch(rule):
+    most = []
+    for n in (4, 8):
+        x, w, b, R = arrays(n, 16, 16, (128, 128), dtype=np.float32)
+        _core.reset_counters()
+        cpu.conv_relevance(x, w, b, R, rule, padding=1, z=R)
+        most.append(_core.counters()["bytes_at_once"])
+    assert most[0] == most[1]
+
+
+# ---- the edges of tiles, in whole numbers that every dtype holds ----
+
+
+def whole(shape, dtype, seed):
+    return np.random.default_rng(seed).integers(-3, 4, size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("rows", "channels", "kernel", "places"),
+    [
+        *((r, 2, 1, 5) for r in (1, 2, 3, 7, 8, 9, 15, 257)),
+        *((9, c, 1, 5) for c in (383, 384, 385, 769)),
+        *((9, c, 5, 5) for c in (76, 77, 153)),
+        *((2, 2, k, 5) for k in (383, 384, 385, 800)),
+        *((9, 2, 3, p) for p in (15, 16, 17, 23, 24, 25, 47, 48, 49, 119, 120, 121, 239, 240, 241, 481)),
+    ],
+)
+def test_tiles_meet_without_gap_or_overlap(rows, channels, kernel, places, dtype):
+    x = whole((2, channels, places + kernel - 1), dtype, 0)
+    w, b = whole((rows, channels, kernel), dtype, 1), whole((rows,), dtype, 2)
+    z = pyref.conv_forward(x, w, b)
+    assert np.abs(z).max() < 2**24
+    assert (cpu.conv_forward(x, w, b) == z).all()
+    G = whole(z.shape, dtype, 3)
+    assert (cpu.conv_gradient(x, w, b, G) == pyref.conv_gradient(x, w, b, G)).all()
+    y = whole((2, rows, places), dtype, 4)
+    assert (cpu.conv_transpose_forward(y, w) == pyref.conv_transpose_forward(y, w)).all()
+
+
+@pytest.mark.parametrize("axes", [(1, 60), (60, 1), (7, 7), (5, 31), (2, 3, 41)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_images_of_every_form(axes, stride, groups):
+    """Tiles go over rows, planes and samples."""
+    kernel = (3,) * len(axes)
+    x = whole((5, 6, *axes), np.float32, 0)
+    w = whole((12, 6 // groups, *kernel), np.float32, 1)
+    options = {"stride": stride, "padding": ((2, 1),) * len(axes), "groups": groups}
+    z = pyref.conv_forward(x, w, None, **options)
+    assert (cpu.conv_forward(x, w, None, **options) == z).all()
+    assert (cpu.conv_gradient(x, w, None, z, **options) == pyref.conv_gradient(x, w, None, z, **options)).all()
+
+
+def test_what_windows_never_see_has_no_gradient():
+    """A stride over the kernel, and an end that no window reaches."""
+    x, w, b, _ = arrays(1, 2, 3, (9, 11), (1, 2))
+    z = cpu.conv_forward(x, w, b, stride=4)
+    G_x = cpu.conv_gradient(x, w, b, np.ones_like(z), stride=4)
+    seen = np.zeros((9, 11), bool)
+    seen[::4, 0::4] = seen[::4, 1::4] = True
+    assert ((G_x != 0) == seen).all()
+    assert (np.signbit(G_x) & ~seen).sum() == 0
+
+
+# ---- threads and bits ----
+
+
+@pytest.fixture
+def two_threads():
+    before = cpu.threads()
+    cpu.set_threads(2)
+    yield
+    cpu.set_threads(before)
+
+
+def all_at_once():
+    x, w, b, R = arrays(3, 12, 16, (25, 23), groups=2, dtype=np.float32)
+    rules = [pyref.RULES[name]() for name in pyref.RULES if name not in ("pass_", "z_box")]
+    options = {"padding": 1, "groups": 2}
+    calls = [lambda rule=rule: cpu.conv_relevance(x, w, b, R, rule, **options).tobytes() for rule in rules]
+    calls.append(lambda: cpu.conv_forward(x, w, b, **options).tobytes())
+    return [*calls, lambda: cpu.conv_gradient(x, w, b, R, **options).tobytes()]
+
+
+def test_the_number_of_threads_does_not_change_a_bit(two_threads):
+    calls = all_at_once()
+    with_two = [call() for call in calls]
+    for threads in (1, 3, 16):
+        cpu.set_threads(threads)
+        assert with_two == [call() for call in calls]
+
+
+def test_calls_from_several_threads_say_the_same_to_the_bit(two_threads):
+    calls = all_at_once() * 4
+    alone = [call() for call in calls]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda call: call(), calls)) == alone
+
+
+def test_a_sample_has_its_own_bits():
+    """Where tiles end depends on the batch; a sample's numbers do not."""
+    x, w, b, G = arrays(5, 6, 8, (11, 13), dtype=np.float32)
+    z, G_x = cpu.conv_forward(x, w, b, padding=1), cpu.conv_gradient(x, w, b, G, padding=1)
+    r = cpu.conv_relevance(x, w, b, G, pyref.Epsilon(), padding=1)
+    for n in range(5):
+        one = slice(n, n + 1)
+        assert (cpu.conv_forward(x[one], w, b, padding=1) == z[one]).all()
+        assert (cpu.conv_gradient(x[one], w, b, G[one], padding=1) == G_x[one]).all()
+        assert (cpu.conv_relevance(x[one], w, b, G[one], pyref.Epsilon(), padding=1) == r[one]).all()
+
+
+# ---- what is not finite ----
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", pyref.RULES)
+@pytest.mark.parametrize("where", ["x", "R"])
+def test_what_is_not_finite_goes_through_as_in_pyref(bad, name, where):
+    """Not finite in the same places, also beside the padding and back through a stride."""
+    if name == "pass_":
+        x, w, b, R = arrays(4, 3, 3)
+        options = {"padding": 1}
+    else:
+        x, w, b, _ = arrays(4, 3, 4, (9, 11))
+        options = {"stride": (2, 1), "padding": 1}
+        R = values("normal", pyref.conv_forward(x, w, b, **options).shape, np.float64, np.random.default_rng(1))
+    {"x": x, "R": R}[where][2, 1, 0, 5] = bad
+    rule = pyref.ZBox(-9, 9, out_of_range="clip") if name == "z_box" else pyref.RULES[name]()
+    with np.errstate(all="ignore"):
+        want, got = (m.conv_relevance(x, w, b, R, rule, **options) for m in (pyref, cpu))
+        z_want, z_got = (m.conv_forward(x, w, b, **options) for m in (pyref, cpu))
+    assert (np.isfinite(got) == np.isfinite(want)).all()
+    assert np.isfinite(got[[0, 1, 3]]).all()
+    assert not np.isnan(bad) or (np.isnan(got) == np.isnan(want)).all()
+    assert (np.isfinite(z_got) == np.isfinite(z_want)).all()
