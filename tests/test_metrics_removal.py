@@ -121,6 +121,31 @@ def test_another_backend_evaluates():
     assert np.unique(np.round(got["attribution"], 12)).tolist() == [1.0]
 
 
+def test_a_removal_is_a_model_that_knows_its_settings():
+    network, x, _, R = linear()
+    subject = pyref.removal(network, x, baseline=F(1, 2))
+    for metric in (pyref.completeness, pyref.sensitivity_n, pyref.morf_lerf):
+        want = metric(network, x, R, baseline=F(1, 2))
+        assert all((metric(subject, x, R)[name] == want[name]).all() for name in want.series)
+    for again in ({"baseline": "mean"}, {"mask": "feature"}, {"target": 0}, {"softmax": "keep"}):
+        with pytest.raises(ValueError, match="a Removal has its target, mask, baseline and options already"):
+            pyref.morf_lerf(subject, x, R, **again)
+    flip = pyref.removal(*mixed(), target=pyref.class_difference(0, 1))
+    R = mixed()[1]
+    want = pyref.digit_flip(*mixed(), R, source=0, goal=1, fractions=(0.5,))
+    assert_equal(pyref.digit_flip(flip, R, R, source=0, goal=1, fractions=(0.5,))["attribution"], want["attribution"])
+
+
+def test_whole_numbers_and_halves_are_attributions_too():
+    network, x, _, _ = linear()
+    R = np.arange(18).reshape(3, 6) % 7
+    want = pyref.morf_lerf(network, x, R.astype(float), orders=0)
+    for dtype in (np.uint8, np.int64, np.float16, np.float32):
+        got = pyref.morf_lerf(network, x, R.astype(dtype), orders=0)
+        assert all((got[name] == want[name]).all() for name in want.series)
+    pyref.morf_lerf(network, x, R > 3, orders=0)
+
+
 def test_errors():
     network, x, _, R = linear()
 
@@ -146,3 +171,5 @@ def test_errors():
     refused(ValueError, "step is 0, expected", step=0, metric=pyref.morf_lerf)
     refused(ValueError, "most is 9, expected a number of features from 1 to 6", most=9, metric=pyref.morf_lerf)
     refused(ValueError, "indices is", indices=[0])
+    refused(ValueError, "seed is -1, expected a whole number >= 0", seed=-1, sizes=[2], subsets=4)
+    refused(ValueError, "seed is 0.5, expected a whole number >= 0", seed=0.5, sizes=[2], subsets=4)

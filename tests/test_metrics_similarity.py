@@ -104,6 +104,14 @@ def test_similarity(measure):
     assert (pyref.similarity(a, other, measure)[0] < 0.6).all()
 
 
+def test_the_cosine_of_nothing_is_said():
+    a, zero = fractions([[3, 4], [1, 2], [0, 0]]), fractions([[4, 3], [0, 0], [0, 0]])
+    got, degenerate = pyref.similarity(a, zero, "cosine")
+    assert_equal(got, fractions(["24/25", 0, 1]))
+    assert degenerate.tolist() == [False, True, True]
+    assert_equal(pyref.similarity(a[:1], -zero[:1], "cosine", flip=False)[0], fractions(["-24/25"]))
+
+
 def test_errors():
     flat, image = np.ones((2, 9)), np.ones((2, 4, 4))
     for error, match, call in (

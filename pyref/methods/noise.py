@@ -15,7 +15,9 @@ def generator(seed, stream, index, k=0):
 
     Counter-based: Philox keyed by (seed, stream), its counter starting at (k, index of the sample). [salmon2011]
     """
-    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, k, index]))
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed!r}, expected a whole number >= 0")
+    return np.random.Generator(np.random.Philox(key=[int(seed), stream], counter=[0, 0, k, index]))
 
 
 def normal(random, like, shape=None):

@@ -6,7 +6,7 @@ from pyref.metrics.measurement import Curves
 from pyref.metrics.morf_lerf import prefixes
 from pyref.metrics.pixel_perturbation import counts_of
 from pyref.metrics.ranking import removal_order, tie_fraction
-from pyref.metrics.removal import masked_scores, removal
+from pyref.metrics.removal import is_removal, masked_scores, removal
 from pyref.numerics import ones_like, zeros_like
 
 __all__ = ["digit_flip", "class_difference"]
@@ -64,7 +64,8 @@ def digit_flip(
     Raises
         ValueError  an unknown class; fractions as for `pixel_perturbation`.
     """
-    subject = removal(network, x, class_difference(source, goal), mask=mask, baseline=baseline, **options)
+    target = None if is_removal(network) else class_difference(source, goal)
+    subject = removal(network, x, target, mask=mask, baseline=baseline, **options)
     found = subject.attributed(attributions)
     counts = counts_of(fractions, subject.features)
     planned = [removal_order(R) for R in found.values()]

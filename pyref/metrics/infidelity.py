@@ -5,7 +5,7 @@ import numpy as np
 from pyref.check import check_choice
 from pyref.methods.noise import check_indices, generator, normal
 from pyref.metrics.measurement import Scores
-from pyref.metrics.removal import masked_scores, on_host, removal
+from pyref.metrics.removal import is_removal, masked_scores, on_host, removal
 from pyref.numerics import number_like, safe_divide
 
 __all__ = ["infidelity"]
@@ -56,17 +56,17 @@ def infidelity(
     check_choice("perturb", perturb, ("subset", "noise"))
     if int(samples) != samples or samples < 1:
         raise ValueError(f"samples is {samples}, expected a whole number, at least 1")
+    if perturb == "noise" and is_removal(network):
+        raise ValueError("perturb='noise' moves every entry of x: it needs the model itself, not a Removal of it")
+    if perturb == "noise":  # which moves every entry by itself
+        mask, baseline = "feature", "zero"
     subject = removal(network, x, target, mask=mask, baseline=baseline, **options)
     indices = check_indices(len(subject.output), indices)
+    found = subject.attributed(attributions)
     if perturb == "subset":
-        found = subject.attributed(attributions)
         predicted, lost = _by_subsets(subject, found, samples, seed, indices, batch, progress)
     else:
-        if subject is network:
-            raise ValueError("perturb='noise' moves every entry of x: it needs the model itself, not a Removal of it")
-        parts = removal(network, x, target, mask="feature", **options)
-        found = parts.attributed(attributions)
-        predicted, lost = _by_noise(parts, found, samples, level, seed, indices, batch, progress)
+        predicted, lost = _by_noise(subject, found, samples, level, seed, indices, batch, progress)
     values = {}
     for label, expected in predicted.items():
         if scaled:

@@ -154,6 +154,8 @@ class Removal:
         if not hasattr(values, "dtype"):
             raise TypeError(f"{what} is a {type(values).__name__}, expected an array or an Attribution")
         values = on_host(values)
+        if values.dtype not in (np.float32, np.float64, object):  # integers have no -R, and halves no sums
+            values = values.astype(np.float64)
         check_finite(what, values)
         shape = (len(self.output), *labels.shape)
         if values.shape == shape[:-1]:
@@ -192,9 +194,12 @@ def removal(network, x, target=None, *, mask=None, baseline="zero", **options):
     `pyref.joined`.
     Raises
         TypeError   a model that is neither; x of a dtype that is refused.
-        ValueError  a mask or baseline that does not fit; what `pyref.start` refuses.
+        ValueError  a mask or baseline that does not fit; settings beside a `Removal`; what `pyref.start` refuses.
     """
-    if hasattr(network, "scores") and hasattr(network, "attributed"):
+    if is_removal(network):
+        untold = target is None and mask is None and isinstance(baseline, str) and baseline == "zero" and not options
+        if not untold:
+            raise ValueError("a Removal has its target, mask, baseline and options already: they cannot be given again")
         return network
     run = start(as_network(network, x), x, target, **options)
     labels, features = _labels(run, mask)
@@ -205,6 +210,11 @@ def removal(network, x, target=None, *, mask=None, baseline="zero", **options):
         for k in range(len(changes)):
             changes[k, np.ravel(labels[name])[differs[k]]] = True
     return Removal(run, labels, bottom, features, changes)
+
+
+def is_removal(network):
+    """Whether a model is a `Removal`, or answers in its place."""
+    return hasattr(network, "scores") and hasattr(network, "attributed")
 
 
 def silent(x):
