@@ -2,7 +2,7 @@
 
     crops       which photograph is this a piece of: six classes, in colour
     textures    brick, grass or gravel: three classes, in grey
-    mosaics     a patch of one texture on another: the class is that of the patch, and its box is exact
+    mosaics     a patch of grass or gravel on bricks: the class is that of the patch, and its box is exact
 
 Crops to train on come from the left two thirds of a photograph, crops to test on from the right third.
 """
@@ -11,10 +11,11 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["PHOTOGRAPHS", "TEXTURES", "crops", "mosaics", "photograph", "texture_crops"]
+__all__ = ["OBJECTS", "PHOTOGRAPHS", "TEXTURES", "crops", "mosaics", "photograph", "texture_crops"]
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
 TEXTURES = ("brick", "grass", "gravel")
+OBJECTS, GROUND = TEXTURES[1:], TEXTURES[0]  # of mosaics
 SHRINK = 2  # a crop shows this many pixels of the photograph in one
 SCALE = 255
 
@@ -53,26 +54,23 @@ def texture_crops(count, part, seed=0, size=24):
     return _cut([photograph(name)[None] for name in TEXTURES], count, part, seed, size)
 
 
-def mosaics(count, seed=0, size=48):
-    """Patches of one texture on another: images (count, 1, size, size), labels of the patch, masks (count, size, size).
+def mosaics(count, part, seed=0, size=40):
+    """Patches of grass or gravel on bricks: images (count, 1, size, size), labels of the patch, masks of its place.
 
-    A patch has half the side of the image, so its box takes a quarter of it. All from the right third.
+    A patch has half the side of the image, so its box takes a quarter of it. masks (count, size, size)
     """
-    random = np.random.default_rng([seed, 1])
-    grounds = [photograph(name)[None] for name in TEXTURES]
-    images, labels, boxes = [], [], np.zeros((count, size, size), dtype=bool)
+    random = np.random.default_rng([seed, part == "test", 1])
+    ground, patches = photograph(GROUND)[None], [photograph(name)[None] for name in OBJECTS]
+    images, labels, boxes = [], np.arange(count) % len(OBJECTS), np.zeros((count, size, size), dtype=bool)
     half = size // 2
-    for k in range(count):
-        label = k % len(grounds)
-        other = (label + 1 + random.integers(len(grounds) - 1)) % len(grounds)
-        image = _crop(grounds[other], "test", random, size).copy()
+    for label, box in zip(labels, boxes, strict=True):
+        image = _crop(ground, part, random, size).copy()
         top, left = random.integers(0, size - half + 1, 2)
         place = slice(top, top + half), slice(left, left + half)
-        image[:, *place] = _crop(grounds[label], "test", random, half)
-        boxes[k, *place] = True
+        image[:, *place] = _crop(patches[label], part, random, half)
+        box[place] = True
         images.append(image)
-        labels.append(label)
-    return np.stack(images), np.array(labels), boxes
+    return np.stack(images), labels, boxes
 
 
 def _shrunk(pixels):

@@ -5,13 +5,43 @@ out against the paper. `relprop reproduce` runs it on data that ships, or on the
 """
 
 from pyref.check import nearest
-from relprop.experiments import cosine_convergence, interior_gradients, matrix_chain, perturbation, sensitivity_n
+from relprop.experiments import (
+    aopc,
+    cascading_randomization,
+    cosine_convergence,
+    digit_flip,
+    fullgrad_maps,
+    interior_gradients,
+    localization,
+    matrix_chain,
+    perturbation,
+    pixel_perturbation,
+    psi_ablation,
+    random_logit,
+    saturation,
+    sensitivity_n,
+)
 
 __all__ = ["EXPERIMENTS", "find"]
 
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (perturbation, sensitivity_n, cosine_convergence, interior_gradients, matrix_chain)
+    for module in (
+        perturbation,
+        sensitivity_n,
+        saturation,
+        interior_gradients,
+        aopc,
+        localization,
+        random_logit,
+        cascading_randomization,
+        cosine_convergence,
+        matrix_chain,
+        pixel_perturbation,
+        fullgrad_maps,
+        digit_flip,
+        psi_ablation,
+    )
 }
 
 

@@ -29,7 +29,7 @@ def _cmp(alpha, beta):
 
 
 def _deep_taylor(network, problem):
-    return ("deep_taylor", {"low": float(problem.images.min()), "high": float(problem.images.max())})
+    return ("deep_taylor", {"low": float(problem.images.min()), "high": float(problem.images.max()), "seed": "output"})
 
 
 METHODS: dict[str, Callable] = {  # label: (network, problem) → what pyref.explainers takes

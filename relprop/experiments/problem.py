@@ -90,11 +90,10 @@ def _textures():
 
 
 def _mosaics():
-    """Mosaics to explain; crops of one texture to train on."""
-    from relprop.data.photographs import TEXTURES, mosaics, texture_crops
+    from relprop.data.photographs import OBJECTS, mosaics
 
-    images, labels, boxes = mosaics(300)
-    return Problem("mosaics", images, labels, TEXTURES, _level(0, 1), lambda: texture_crops(500, "train"), boxes)
+    images, labels, boxes = mosaics(200, "test")
+    return Problem("mosaics", images, labels, OBJECTS, _level(0, 1), lambda: mosaics(1000, "train")[:2], boxes)
 
 
 def _mnist(folder):
@@ -127,14 +126,14 @@ SOURCES: dict[str, tuple[str, Callable, bool]] = {
     "digits": ("200 held-out digits of 8 × 8 pixels (UCI), and networks that ship.", _digits, False),
     "photographs": (
         "Crops of 32 × 32 pixels of six photographs that scikit-image and scikit-learn carry; a network with batch "
-        "normalisation is trained to tell which photograph a crop is from.",
+        "normalisation is trained to tell which photograph a crop is from, on images of all brightnesses.",
         _photographs,
         False,
     ),
     "textures": ("Crops of 24 × 24 pixels of brick, grass and gravel, which scikit-image carries.", _textures, False),
     "mosaics": (
-        "Mosaics of 48 × 48 pixels: a patch of brick, grass or gravel on another of them, with its exact box; the "
-        "network is trained on crops of one texture.",
+        "Mosaics of 40 × 40 pixels: a patch of grass or gravel on bricks, with its exact box; a network is trained to "
+        "tell which, on images of all brightnesses.",
         _mosaics,
         False,
     ),

@@ -10,6 +10,8 @@ from relprop.progress import bar
 __all__ = ["classifier", "one_thread", "fit", "trained"]
 
 TRAIN: dict[str, tuple[str, ...]] = {"train": ("torch", "sklearn")}
+DIMMEST = 0.1
+DIMMED = ("photographs", "mosaics")
 
 
 def one_thread():
@@ -40,14 +42,18 @@ def fit(module, batches, loss, *, seed, steps, rate=3e-3, decay=1e-2):
     return module.eval()
 
 
-def trained(module, images, labels, *, seed, epochs, batch=64, rate=3e-3, decay=1e-2):
-    """A classifier trained on images, as a torch module in evaluation mode."""
+def trained(module, images, labels, *, seed, epochs, batch=64, rate=3e-3, decay=1e-2, dim=False):
+    """A classifier trained on images, as a torch module in evaluation mode.
+
+    dim  multiply each training image by a factor from DIMMEST to 1: photographs come in all brightnesses
+    """
     torch = one_thread()
     x, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
 
     def batches(random):
         chosen = torch.tensor(random.integers(0, len(x), batch))
-        return x[chosen], y[chosen]
+        factor = random.uniform(DIMMEST if dim else 1, 1, (batch, *(1 for _ in x.shape[1:])))
+        return x[chosen] * torch.tensor(factor, dtype=x.dtype), y[chosen]
 
     def loss(module, x, y):
         return torch.nn.functional.cross_entropy(module(x), y)
@@ -73,7 +79,7 @@ def classifier(kind, problem, activation="relu", *, seed=0, epochs=None, data=No
             layer.weight.data *= gain / torch.nn.init.calculate_gain("relu")
             torch.nn.init.zeros_(layer.bias)
     images, labels = data if data is not None else problem.train()
-    trained(module, images, labels, seed=seed, epochs=epochs or usual)
+    trained(module, images, labels, seed=seed, epochs=epochs or usual, dim=problem.name in DIMMED)
     example = torch.tensor(problem.images[:2], dtype=torch.float32)
     return relprop.from_torch(module, example, name=f"{problem.name}-{kind}-{activation}")
 
@@ -164,5 +170,5 @@ ARCHITECTURES = {  # name: (maker, epochs)
     "deep-mnist": (_deep_mlp, 10),
     "bn": (_small_bn, 20),
     "deep-textures": (_texture, 12),
-    "deep-mosaics": (_texture, 12),
+    "deep-mosaics": (_texture, 16),
 }

@@ -1,0 +1,120 @@
+"""X-b: whether the picture changes when layers are given random parameters, from the last to the first. [sixt2020]"""
+
+import numpy as np
+
+import pyref
+from relprop.experiments import modified_backprop as bp
+from relprop.experiments.charts import Curve, curves_figure
+from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
+from relprop.experiments.models import model_pieces
+from relprop.experiments.ordering import all_of, is_so, more
+from relprop.experiments.problem import open_problem, sources
+from relprop.experiments.random_logit import labels
+from relprop.experiments.training import TRAIN
+
+PANELS = {
+    "gradients": ("gradient", "SmoothGrad", "DeepLIFT", "guided backprop", "deconvnet"),
+    "LRP": ("LRP-z", *bp.RATIOS),
+    "composites": (*bp.CMP, "deep Taylor"),
+}
+
+
+def pieces(run):
+    return [*model_pieces(run, "deep"), *(_piece(k, name) for k, name in enumerate(labels(run)))]
+
+
+def _piece(k, name):
+    def make(run):
+        problem, network = open_problem(run.settings.data), pyref.merge_batchnorm(run["deep"])
+        found = pyref.parameter_randomization(
+            network, problem.images[: run.samples], {name: bp.method(name, network, problem)}, measures=("ssim",),
+            seed=run.settings.seed, backend=run.backend,
+        )  # fmt: skip
+        series = f"{name} ssim"
+        summary = found.summary(series)
+        return {
+            "ssim": found[series],
+            "layers": np.array([str(layer) for layer in found.at]),
+            "low": summary.low,
+            "high": summary.high,
+        }
+
+    return Piece(f"method-{k}", make)
+
+
+def numbers(run):
+    found = {name: run[f"method-{k}"] for k, name in enumerate(labels(run))}
+    return {
+        "layers": found["gradient"]["layers"],
+        "ssim": {name: piece["ssim"] for name, piece in found.items()},
+        "interval": {name: [piece["low"], piece["high"]] for name, piece in found.items()},
+    }
+
+
+def medians(n, name):
+    return np.nanmedian(np.array(n["ssim"][name], dtype=float), axis=0)
+
+
+def _invariant(n):
+    """Half of the layers randomised."""
+    half = len(n["layers"]) // 2
+    found = {name: float(medians(n, name)[half]) for name in ("α1β0", "deep Taylor", "guided backprop")}
+    return is_so(min(found.values()) > 0.6, f"median SSIM after {half + 1} layers: {_said(found)}")
+
+
+def _drops(n):
+    last = {
+        name: np.array(n["ssim"][name], dtype=float)[:, 0] for name in ("α1β0", "guided backprop", "gradient", "LRP-z")
+    }
+    pairs = [(a, b) for a in ("α1β0", "guided backprop") for b in ("gradient", "LRP-z")]
+    return all_of([more(last[a], last[b], (f"SSIM after the last layer: {a}", b)) for a, b in pairs])
+
+
+def _composites(n):
+    found = {name: float(medians(n, name)[0]) for name in (*bp.CMP, "α1β0")}
+    return is_so(max(found[name] for name in bp.CMP) < found["α1β0"], f"after the last layer: {_said(found)}")
+
+
+def _said(found):
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+
+
+def pictures(run, n):
+    at = range(1, len(n["layers"]) + 1)
+    panels = {
+        title: {name: Curve(at, medians(n, name)) for name in names if name in n["ssim"]}
+        for title, names in PANELS.items()
+    }
+    figure = curves_figure(
+        panels, "layers randomised, from the last", "SSIM, median", height=3.2,
+        note=f"{run.samples} images; the largest SSIM of the map and its negative; 99 % intervals in numbers.json.",
+    )  # fmt: skip
+    return [Picture("randomization", "Similarity to the original map as layers are randomised.", figure)]
+
+
+def tables(run, n):
+    rows = [[name, *map(float, medians(n, name))] for name in n["ssim"]]
+    return [Table("randomization", "Median SSIM by the layer randomised last", ("method", *n["layers"]), rows)]
+
+
+EXPERIMENT = Experiment(
+    id="X-b",
+    name="cascading-randomization",
+    title="Maps that stay when the last layers are given random parameters",
+    paper="sixt2020",
+    figure="Figure 2 (b)",
+    claim="The maps of SmoothGrad and LRP-z change as soon as the last layer is randomised, while those of αβ, deep "
+    "Taylor, PatternAttribution and guided backpropagation remain similar; those of CMP change, in the local scale.",
+    expectations=(
+        Expectation("after half of the layers α1β0, deep Taylor and guided backprop keep SSIM > 0.6", _invariant),
+        Expectation("after the last layer: α1β0 and guided backprop > gradient and LRP-z", _drops),
+        Expectation("after the last layer CMP has changed more than α1β0", _composites),
+    ),
+    sources=sources("digits", "photographs", "mnist", "cifar10"),
+    samples=(200, 20),
+    pieces=pieces,
+    numbers=numbers,
+    pictures=pictures,
+    tables=tables,
+    needs=TRAIN,
+)
