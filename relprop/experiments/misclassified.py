@@ -91,11 +91,11 @@ EXPERIMENT = Experiment(
     title="Two labels of one image: is the ranking wrong, or what was recognised?",
     paper="sundararajan2016",
     figure="Figure 6",
-    claim="For one misclassified image the importance for the given and for the right label emphasises different objects, so "
-    "that only their ranking is wrong; for another the two are largely similar, and the recognition itself is.",
+    claim="For one misclassified image the importance for the given and for the right label emphasises different "
+    "objects, so that only their ranking is wrong; for another the two are largely similar, and recognition itself is.",
     expectations=(
         Expectation(
-            "there are misclassified images with different maps for both labels, and with similar ones", _both_kinds
+            "some misclassified images have different maps for both labels, and some similar ones", _both_kinds
         ),
         Expectation("the two maps have something in common: rank correlation > 0", _related),
     ),

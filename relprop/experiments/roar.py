@@ -46,7 +46,7 @@ def _maps(part, run):
         chunk = slice(first, first + 100)
         maps = saliency_maps(run, network, images[chunk], labels[chunk], first)
         squared = run.explain(
-            network, images[chunk], "smoothgrad", labels[chunk], samples=10, power=2, seed=run.settings.seed,
+            network, images[chunk], "smoothgrad", labels[chunk], samples=10, mode="square", seed=run.settings.seed,
             indices=np.arange(len(images))[chunk],
         )  # fmt: skip
         maps[SQUARED] = squared.values.sum(axis=1, keepdims=True)
@@ -129,8 +129,8 @@ EXPERIMENT = Experiment(
     title="Remove and retrain: which maps find the pixels that matter",
     paper="srinivas2019",
     figure="Figure 2 (b)",
-    claim="When the most salient pixels are removed from all images and a network is trained again, FullGrad's map lowers "
-    "the accuracy most, more than Grad-CAM, input gradient, SmoothGrad squared and integrated gradients.",
+    claim="When the most salient pixels are removed from all images and a network is trained again, FullGrad's map "
+    "lowers the accuracy most, more than Grad-CAM, input gradient, SmoothGrad squared and integrated gradients.",
     expectations=(
         Expectation("the networks learn the task with all pixels", _learned),
         Expectation("removing FullGrad's pixels lowers accuracy more than random ones", _below_random),

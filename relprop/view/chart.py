@@ -53,13 +53,16 @@ def style(names):
     return {**free, **FIXED}
 
 
-def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero=False, note="", width=3.3, height=2.7):
+def curves_figure(
+    panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero=False, legend=True, note="", width=3.3, height=2.7
+):
     """Panels {title: {name: Curve}} side by side, one legend below.
 
     xlabel, ylabel  what the axes are, with their units
     log             which axes are logarithmic: "x", "y"; what is not positive is then left out, and said
     share           whether the panels have one vertical axis
     zero            draw the line y = 0
+    legend          False where single curves need no name
     note            under the legend; it should say what the bands are
     width, height   of a panel, in inches
 
@@ -79,8 +82,8 @@ def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero
     hidden = sum(_left_out(curve, log) for curves in panels.values() for curve in curves.values())
     if hidden:
         note = f"{note} {hidden} points that are not positive have no place on a logarithmic axis.".strip()
-    legend = 0.25 * -(-len(names) // per_line) + note_room(note, across)
-    figure = new_figure(across, 0.4 + height * rows + legend)
+    room = (0.25 * -(-len(names) // per_line) if legend else 0) + note_room(note, across)
+    figure = new_figure(across, 0.4 + height * rows + room)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -100,7 +103,7 @@ def curves_figure(panels, xlabel, ylabel, *, columns=3, log=(), share=True, zero
         if k % columns == 0 or not share:
             axes.set_ylabel(ylabel, fontsize=8.5)
         _quiet(axes)
-    _legend(figure, grid.flat[: len(panels)], per_line, legend, note)
+    _legend(figure, grid.flat[: len(panels)] if legend else [], per_line, room, note)
     return figure
 
 
