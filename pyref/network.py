@@ -283,14 +283,9 @@ class Network:
         signals = {_ref(k): v for k, v in seeds.items()}
         stops = {_ref(s) for s in stop}
         for node in reversed(self.nodes.values()):
-            refs = [(node.name, k) for k in range(node.layer.outputs)]
-            arrived: list[Any] = [signals.get(r) if r not in stops else None for r in refs]
-            if all(a is None for a in arrived):
+            S = _arrived(node, record, signals, stops)
+            if S is None:
                 continue
-            known = next(k for k, a in enumerate(arrived) if a is not None)
-            pairs = arrived[known].shape[: arrived[known].ndim - record[refs[known]].ndim]  # two in one: RevealCancel
-            arrived = [_still(record[r], pairs) if a is None else a for r, a in zip(refs, arrived, strict=True)]
-            S = arrived[0] if len(refs) == 1 else tuple(arrived)
             parts = answer(node, record.inputs(node), record.output(node), S)
             for i, part in zip(node.inputs, parts, strict=True):
                 if part is not None:
@@ -355,6 +350,19 @@ class Network:
                 else:
                     needed.update(i[0] for i in node.inputs if i not in given)
         return needed
+
+
+def _arrived(node, record, signals, stops):
+    """The signal at a node's output, a tuple if it has several with zeros where nothing arrived; None without any."""
+    refs = [(node.name, k) for k in range(node.layer.outputs)]
+    arrived = [None if r in stops else signals.get(r) for r in refs]
+    if len(refs) == 1:
+        return arrived[0]
+    known = next((k for k, a in enumerate(arrived) if a is not None), None)
+    if known is None:
+        return None
+    pairs = arrived[known].shape[: arrived[known].ndim - record[refs[known]].ndim]  # two in one: RevealCancel
+    return tuple(_still(record[r], pairs) if a is None else a for r, a in zip(refs, arrived, strict=True))
 
 
 def weighted(layer) -> bool:
