@@ -177,6 +177,7 @@ def test_a_table_shows_four_digits_and_holds_all():
     rows = [(k,) for k in range(70)]
     assert "10 more rows in all.csv" in page(Table(("n",), rows, file="all.csv")).text
     assert "more rows" not in page(Table(("n",), rows[:60])).text
+    assert page(Table(("n",), rows)).all("details") and not page(Table(("n",), rows[:24])).all("details")
 
 
 @pytest.mark.parametrize(

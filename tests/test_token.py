@@ -28,7 +28,8 @@ def test_each_word_has_the_colour_of_its_value():
 
 
 def test_what_cannot_be_seen_has_a_sign():
-    assert [visible(w) for w in ("", " ", "\n", "\t", "a\x00b")] == ["∅", "␣", "↵", "→", "a�b"]
+    shown = {"": "∅", " ": "␣", "\n": "↵", "\t": "→", "a\x00b": "a�b", " a b  ": "␣a b␣␣"}
+    assert {word: visible(word) for word in shown} == shown
 
 
 def test_embeddings_are_summed():

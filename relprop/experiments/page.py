@@ -155,7 +155,9 @@ def command(settings):
 
 
 def _plain(cell):
-    """A cell of a CSV file: the number that it is, or its text."""
+    """A cell of a CSV file: the number that it is, nothing, or its text."""
+    if cell == "":
+        return None
     for kind in (int, float):
         try:
             return kind(cell)

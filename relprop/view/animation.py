@@ -51,8 +51,8 @@ def _frame(x, picture, k, alphas, curves, found):
     draw_heatmap(middle, picture, limit=found.limit)
     middle.set_title(f"gradient at α = {alphas[k]:.3g}", fontsize=9)
     middle.set_xlabel(str(found), fontsize=7, color=QUIET)
-    for (name, values), bottom in zip(curves.items(), (0.6, 0.18), strict=True):
-        axes = figure.add_axes((0.73, bottom, 0.25, 0.25))
+    for (name, values), bottom in zip(curves.items(), (0.62, 0.22), strict=True):
+        axes = figure.add_axes((0.73, bottom, 0.25, 0.23))
         axes.plot(alphas, values, "-", color="#b0b0b0", linewidth=1)
         axes.plot(alphas[: k + 1], values[: k + 1], "-", color=LINE, linewidth=1.5)
         axes.plot(alphas[k], values[k], "o", color=POINT, markersize=4)
@@ -62,7 +62,7 @@ def _frame(x, picture, k, alphas, curves, found):
             axes.spines[side].set_visible(False)
     axes.set_xlabel("α", fontsize=8, labelpad=1)
     words = "At x̄ + α (x − x̄), from the baseline x̄ to the input. Blue negative, white zero, red positive."
-    figure.text(0.02, 0.02, words, fontsize=6.5, color=QUIET)
+    figure.text(0.02, 0.025, words, fontsize=7, color=QUIET)
     return figure
 
 

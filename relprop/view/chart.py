@@ -58,7 +58,7 @@ def curves_figure(
 ):
     """Panels {title: {name: Curve}} side by side, one legend below.
 
-    xlabel, ylabel  what the axes are, with their units
+    xlabel, ylabel  what the axes are, with their units; ylabel may be {title: what} where the panels do not share one
     log             which axes are logarithmic: "x", "y"; what is not positive is then left out, and said
     share           whether the panels have one vertical axis
     zero            draw the line y = 0
@@ -101,7 +101,7 @@ def curves_figure(
         if k + columns >= len(panels):
             axes.set_xlabel(xlabel, fontsize=8.5)
         if k % columns == 0 or not share:
-            axes.set_ylabel(ylabel, fontsize=8.5)
+            axes.set_ylabel(ylabel if isinstance(ylabel, str) else ylabel[title], fontsize=8.5)
         _quiet(axes)
     _legend(figure, grid.flat[: len(panels)] if legend else [], per_line, room, note)
     return figure
@@ -201,12 +201,13 @@ def saturation_figure(attribution):
     outputs = np.asarray([np.asarray(o, float) for o in result.settings["outputs"]])
     sizes = sum(np.abs(np.asarray(v, float)).reshape(*outputs.shape, -1).sum(axis=-1) for v in arrays)
     count, panels = outputs.shape[1], {}
-    for name, values in {"output": outputs, "Σ |gradient|": sizes}.items():
+    units = {"output": "unit of the output", "Σ |gradient|": "output per unit of the input"}
+    for name, values in zip(units, (outputs, sizes), strict=True):
         error = values.std(axis=1, ddof=1) / np.sqrt(count) if count > 1 else None
         panels[name] = {"mean": Curve(alphas, values.mean(axis=1), error)}
     note = f"Mean over {count} samples; band: ± one standard error." if count > 1 else "One sample: no band."
     label = "α: from the baseline (0) to the input (1)"
-    return curves_figure(panels, label, "unit of the output", share=False, note=note)
+    return curves_figure(panels, label, units, share=False, note=note)
 
 
 def scores_figure(scores, title=None):
@@ -258,7 +259,7 @@ def bars_figure(groups, ylabel, *, errors=None, note=""):
 
 def _per_line(names, width):
     """How many names of the legend fit into a line of a figure so many inches wide."""
-    return max(1, int(12 * width / (6 + max(map(len, names), default=0))))
+    return max(1, int(15 * width / (7 + max(map(len, names), default=0))))
 
 
 def _quiet(axes):

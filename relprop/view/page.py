@@ -41,6 +41,7 @@ __all__ = [
 
 STYLES = {"plain": "p", "quiet": 'p class="quiet"', "quote": "blockquote", "code": "pre"}
 GOOD, BAD = ("holds",), ("does not hold", "differs", "fails")
+FOLDED = 24  # rows from which a table is folded away
 LARGE = 600_000  # bytes from which a drawing is shown as its bitmap
 
 
@@ -107,6 +108,8 @@ class Link:
 class Table:
     """Rows of plain values, `Verdict`s and `Link`s. Floats are shown to four digits and carry all in their title.
 
+    A table of more than 24 rows is folded away until it is asked for.
+
     most  rows that are shown; the page says how many more there are, and that they are in `file` if that is given
 
     Raises
@@ -138,7 +141,10 @@ class Table:
         hidden = len(self.rows) - len(shown)
         where = f" in {self.file}" if self.file else ""
         more = f'<p class="quiet">{hidden} more rows{escape(where)}</p>' if hidden else ""
-        return _scrolled(text, self.caption or "table") + more
+        text = _scrolled(text, self.caption or "table") + more
+        if len(shown) <= FOLDED:
+            return text
+        return f"<details><summary>{len(shown)} rows</summary>{text}</details>"
 
 
 @dataclass(frozen=True)

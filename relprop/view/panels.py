@@ -10,7 +10,7 @@ from relprop.view.heatmap import DIVERGING, aggregate, draw_heatmap, draw_input,
 
 __all__ = ["panels_figure"]
 
-GAP, UNDER, BAR = 0.1, 0.17, 0.62  # inches
+GAP, UNDER, BAR = 0.1, 0.17, 0.72  # inches
 SHARED = ("panel", "row", "all")
 
 
@@ -68,7 +68,7 @@ def panels_figure(rows, columns=None, *, titles=(), note="", size=1.25, shared="
     if bar:
         box = (
             left / width,
-            (room + 0.34) / height,
+            (room + 0.42) / height,
             min(3.0, step * columns - GAP) / width,
             0.09 / height,
         )

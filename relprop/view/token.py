@@ -10,6 +10,7 @@ from relprop.view.heatmap import DIVERGING, scale
 
 __all__ = ["token_colors", "token_relevance", "tokens_figure", "visible"]
 
+SIGNS = {"\n": "↵", "\r": "↵", "\t": "→"}
 LINE, SIZE = 0.34, 10  # inches of a line, points of a letter
 
 
@@ -34,7 +35,7 @@ def token_relevance(tokens, values):
 def tokens_figure(tokens, values, *, title="", width=6.5, clip=None, limit=None, unit="relevance"):
     """The tokens as running text, each on the colour of its relevance, with the scale below.
 
-    tokens  strings; what cannot be seen is shown by a sign: ↵ for a line's end, ␣ for a space, ∅ for nothing
+    tokens  strings; what cannot be seen has a sign: ↵ a line's end, ␣ a space at the ends, ∅ nothing
     values  as `token_relevance` takes them
     width   of the figure, in inches
     clip    a percentile of |value| at which the scale ends; the figure says how many values that clips
@@ -70,10 +71,12 @@ def tokens_figure(tokens, values, *, title="", width=6.5, clip=None, limit=None,
 
 
 def visible(token):
-    """A token without what cannot be seen."""
-    shown = token.replace("\n", "↵").replace("\r", "↵").replace("\t", "→").replace(" ", "␣")
-    shown = "".join(c if c.isprintable() else "�" for c in shown)
-    return shown or "∅"
+    """A token whose spaces at its ends, line ends and other characters that cannot be seen are shown by signs."""
+    inner = token.strip(" ")
+    before = len(token) - len(token.lstrip(" ")) if inner else len(token)
+    after = len(token) - len(token.rstrip(" ")) if inner else 0
+    shown = "".join(SIGNS.get(c, c if c == " " or c.isprintable() else "�") for c in inner)
+    return "␣" * before + shown + "␣" * after or "∅"
 
 
 def _lines(tokens, room):
