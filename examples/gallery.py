@@ -108,6 +108,7 @@ def page():
     import shutil
 
     from selenium import webdriver
+    from selenium.webdriver.common.keys import Keys
 
     network = relprop.zoo("digits-cnn-relu")
     a = relprop.explain(network, IMAGES[37:38], rule="epsilon", epsilon=0.1)
@@ -128,7 +129,8 @@ def page():
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(view.write_explanation(f"{folder}/page.html", a, network).as_uri())
         second = browser.find_elements("css selector", ".view")[1]
-        browser.execute_script("arguments[0].focus({focusVisible: true}); scrollTo(0, 0)", second)
+        second.send_keys(Keys.ENTER)
+        browser.execute_script("scrollTo(0, 0)")
         png = browser.get_screenshot_as_png()
         browser.quit()
     return png
