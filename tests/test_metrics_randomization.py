@@ -81,6 +81,17 @@ def test_a_batch_is_its_samples():
             assert np.abs(one[name][0] - whole[name][k]) <= NOISE
 
 
+def test_a_method_that_draws_noise_is_told_where_its_samples_are():
+    """Otherwise the third sample of a data set would get the noise of the first of its batch."""
+    network, x = image_net(6)
+    methods = {"smooth": ("smoothgrad", {"samples": 2})}
+    whole = pyref.random_logit(network, x, methods, batch=5, target=[0] * 5, measures=("rank",))
+    parts = pyref.random_logit(network, x, methods, batch=2, target=[0] * 5, measures=("rank",))
+    assert np.abs(parts["smooth rank"] - whole["smooth rank"]).max() <= NOISE
+    after = [pyref.parameter_randomization(network, x, methods, batch=b, measures=("rank",)) for b in (1, 5)]
+    assert np.abs(after[0]["smooth rank"] - after[1]["smooth rank"]).max() <= NOISE
+
+
 # ---- parameters ----
 
 

@@ -71,6 +71,17 @@ def test_parts_of_a_data_set_are_joined():
         pyref.joined([])
 
 
+def test_some_series_of_a_measurement():
+    network, x, _, R = linear()
+    whole = pyref.morf_lerf(network, x, {"a": R, "b": -R}, orders=2)
+    some = whole.only("random", "a LeRF")
+    assert some.series == ("random", "a LeRF") and (some["random"] == whole["random"]).all()
+    assert set(some.statistics["AOPC"]) == {"random", "a LeRF"} and set(some.notes["ties"]) == {"a LeRF"}
+    assert type(some) is type(whole) and "b MoRF" not in str(some)
+    with pytest.raises(ValueError, match="morf_lerf has no series 'a MRF'; did you mean 'a MoRF'"):
+        whole.only("a MRF")
+
+
 def test_a_value_that_is_missing_is_left_out_and_counted():
     curves = pyref.Curves("m", {"a": np.array([[1.0, np.nan], [3.0, 5.0]])}, at=np.arange(2), axis="k")
     s = curves.summary("a")

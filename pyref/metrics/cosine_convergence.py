@@ -115,7 +115,7 @@ def cosine_convergence(
             value, which = run.record[s], indices[first : first + batch]
             V = [_draw(value, k, position, seed, which, inject) for k in range(vectors)]
             for label, method in explain.items():
-                asked = {**options, "output": s, "record": run.record}
+                asked = {**options, "output": s, "record": run.record, "indices": which}
                 signals = [method(run.network, part, inject=v, **asked).signals for v in V]
                 seen = [_aligned(run, [r.get(ref) for r in signals], ref, per_location, channel_axis) for ref in places]
                 name = series(label, "" if len(starts) == 1 else f"from {show(s)}")

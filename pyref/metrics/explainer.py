@@ -1,5 +1,6 @@
 """The methods that a metric runs itself, rather than measure attributions that are given."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,14 @@ __all__ = ["explainers"]
 
 
 def explainers(methods) -> dict[str, Any]:
-    """{label: explain(network, x, target, **options)} of what was given.
+    """{label: explain(network, x, target, indices=None, **options)} of what was given.
 
         "lrp"                          a name of `pyref.METHODS`
         ("lrp", {"rule": "z_plus"})    with options
         a callable                     called as explain(network, x, target, **options); an `Attribution` or an array
         {label: any of these}, or a list of them
+
+    `indices` are the samples' places in the data set: a method that draws noise for each sample is told them.
 
     Raises
         ValueError  an unknown name, or nothing at all.
@@ -45,4 +48,17 @@ def _explainer(method):
         raise TypeError(
             f"a method is given as a {type(method).__name__}, expected a name, a callable, or (either, {{}})"
         )
-    return lambda network, x, target=None, **options: method(network, x, target, **fixed, **options)
+    named = "indices" in getattr(_signature(method), "parameters", ())
+
+    def explain(network, x, target=None, indices=None, **options):
+        told = {"indices": indices} if named and indices is not None else {}
+        return method(network, x, target, **{**options, **told, **fixed})
+
+    return explain
+
+
+def _signature(method):
+    try:
+        return inspect.signature(method)
+    except ValueError:  # compiled, without one
+        return None

@@ -53,7 +53,9 @@ def max_sensitivity(
     def held(S):
         return run.v
 
-    at_x = {label: flat_values(method(network, x, held, **options)) for label, method in explain.items()}
+    at_x = {
+        label: flat_values(method(network, x, held, indices=indices, **options)) for label, method in explain.items()
+    }
     size = {label: sum_samples(R * R) for label, R in at_x.items()}
     largest = {label: 0 * square for label, square in size.items()}
     for k in (progress or (lambda steps: steps))(range(samples)):
@@ -62,7 +64,7 @@ def max_sensitivity(
             moved[name] = leaf if leaf.dtype.kind in "iu" else _moved(leaf, radius, seed, position, indices, k)
         y = moved if len(moved) > 1 else next(iter(moved.values()))
         for label, method in explain.items():
-            away = flat_values(method(network, y, held, **options)) - at_x[label]
+            away = flat_values(method(network, y, held, indices=indices, **options)) - at_x[label]
             largest[label] = np.maximum(largest[label], sum_samples(away * away))
     values = {}
     for label, square in size.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyref.check import nearest
 from pyref.numerics import is_exact, zeros_like
 
 __all__ = ["Summary", "Measurement", "Scores", "Curves", "bootstrap_interval", "joined"]
@@ -85,6 +86,25 @@ class Measurement:
     def series(self):
         """Names of the series, in order."""
         return tuple(self.values)
+
+    def only(self, *names):
+        """The same measurement with some of its series, in that order.
+
+        Raises
+            ValueError  an unknown series.
+        """
+        for name in names:
+            if name not in self.values:
+                raise ValueError(f"{self.metric} has no series {name!r}; {nearest(name, self.values)}")
+        parts: dict[str, Any] = {"values": _chosen(self.values, names)}
+        parts |= {
+            group: {what: _chosen(by_series, names) for what, by_series in getattr(self, group).items()}
+            for group in ("notes", "statistics")
+            if hasattr(self, group)
+        }
+        if hasattr(self, "distance"):
+            parts["distance"] = _chosen(self.distance, names)
+        return replace(self, **parts)
 
     @property
     def mean(self):
@@ -169,6 +189,10 @@ class Curves(Measurement):
             return text
         means = [{k: v for k, v in row.items() if not k.endswith((" from", " to"))} for row in self.points()]
         return text + "\n" + table_text("", means).lstrip("\n")
+
+
+def _chosen(by_series, names):
+    return {name: by_series[name] for name in names if name in by_series}
 
 
 def joined(parts):

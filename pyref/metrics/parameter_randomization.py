@@ -7,7 +7,7 @@ import numpy as np
 
 from pyref.check import check_choice
 from pyref.methods.method import start
-from pyref.methods.noise import generator, normal
+from pyref.methods.noise import check_indices, generator, normal
 from pyref.metrics.explainer import explainers
 from pyref.metrics.measurement import Curves, series
 from pyref.metrics.similarity import similarity
@@ -34,6 +34,7 @@ def parameter_randomization(
     window=5,
     level=0.99,
     seed=0,
+    indices=None,
     batch=32,
     progress=None,
     **options,
@@ -56,6 +57,7 @@ def parameter_randomization(
         measures  of `pyref.similarity`; channels, flip and window are for it, channels also as {label: …}
         level     of the bootstrap intervals
         seed      of the parameters: they are the same for all samples and methods, and in both modes
+        indices   the samples' places in the data set, for methods that draw noise
         batch     samples that are explained together
         progress  wraps the loop over batches and randomised networks, as tqdm does
         options   those of `pyref.start`
@@ -75,19 +77,20 @@ def parameter_randomization(
     explain = explainers(methods)
     steps = randomized_networks(network, mode=mode, nodes=nodes, draw=draw, seed=seed)
     inputs = network.input_arrays(x)
-    n = len(next(iter(inputs.values())))
+    indices = check_indices(len(next(iter(inputs.values()))), indices)
     found: dict[str, list] = {}
     undefined: dict[str, list] = {}
-    plan = [(first, k) for first in range(0, n, batch) for k in range(len(steps))]
+    plan = [(first, k) for first in range(0, len(indices), batch) for k in range(len(steps))]
     for first, k in (progress or (lambda steps: steps))(plan):
         which = slice(first, first + batch)
         part = sliced(inputs, which)
         if k == 0:
             asked = target if target is None or callable(target) or np.ndim(target) == 0 else target[which]
             v = start(network, part, asked if not isinstance(target, tuple) else target, **options).v
-            before = {label: method(network, part, lambda S, v=v: v, **options) for label, method in explain.items()}
+            told = {"indices": indices[which], **options}
+            before = {label: method(network, part, lambda S, v=v: v, **told) for label, method in explain.items()}
         for label, method in explain.items():
-            after = method(steps[k][1], part, lambda S, v=v: v, **options)
+            after = method(steps[k][1], part, lambda S, v=v: v, **told)
             for measure in measures:
                 how = {"channels": per_method(channels, label), "flip": flip, "window": window}
                 value, degenerate = similarity(before[label], after, measure, **how)

@@ -66,7 +66,7 @@ def random_logit(
         run = start(model, part, target if target is None or np.ndim(target) == 0 else list(target)[which], **options)
         chosen, other = other_classes(on_host(run.v), seed, indices[which])
         for label, method in explain.items():
-            a, b = (method(network, part, classes, **options) for classes in (chosen, other))
+            a, b = (method(network, part, c, indices=indices[which], **options) for c in (chosen, other))
             for measure in measures:
                 how = {"channels": per_method(channels, label), "flip": flip, "window": window}
                 value, degenerate = similarity(a, b, measure, **how)
