@@ -255,3 +255,54 @@ def test_all_makes_a_page_over_the_runs_and_names_what_was_left_out(tmp_path, mo
     assert [bool(row["page"]) for row in rows] == [True, False]
     page = (tmp_path / "index.html").read_text()
     assert 'href="toy/index.html"' in page and "needs no_such_module" in page
+
+
+# ---- experiments themselves, in their smallest form ----
+
+
+@pytest.mark.parametrize("name", ["digit-flip", "psi-ablation"])
+def test_an_experiment_on_what_ships_makes_its_page(name, tmp_path):
+    row = command.run_one(name, tmp_path, samples=4, quick=True)
+    about = json.loads((tmp_path / "numbers.json").read_text())
+    assert row["verdict"] == about["verdict"] and (tmp_path / "index.html").exists()
+    assert {p.suffix for p in tmp_path.iterdir()} >= {".png", ".svg", ".csv", ".json", ".html"}
+    verdict, rows = conclude(EXPERIMENTS[name], about["numbers"])
+    assert verdict == about["verdict"] and rows == about["expectations"]  # from numbers.json alone
+
+
+def test_a_verdict_turns_with_the_numbers(tmp_path):
+    """Sensitivity-n with the curves of two methods exchanged is against the paper."""
+    command.run_one("sensitivity-n", tmp_path, samples=4, quick=True)
+    numbers = json.loads((tmp_path / "numbers.json").read_text())["numbers"]
+    assert conclude(EXPERIMENTS["sensitivity-n"], numbers)[1][0]["verdict"] == HOLDS
+    for network in numbers.values():
+        pcc = network["pcc"]
+        pcc["occlusion-1"], pcc["saliency"] = pcc["saliency"], pcc["occlusion-1"]
+    verdicts = [row["verdict"] for row in conclude(EXPERIMENTS["sensitivity-n"], numbers)[1]]
+    assert verdicts[0] == DIFFERS and verdicts[3] == DIFFERS
+
+
+def test_sources_say_what_they_need():
+    from relprop.experiments.problem import open_problem
+
+    for source, words in (
+        ("mnist", "--data mnist:FOLDER"),
+        ("digits:x", "it takes no path"),
+        ("mnits", "no data source"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            open_problem(source)
+
+
+def test_mosaics_have_exact_boxes_and_parts_do_not_overlap():
+    pytest.importorskip("skimage")
+    from relprop.data.photographs import OBJECTS, TEXTURES, mosaics, photograph, texture_crops
+
+    images, labels, boxes = mosaics(6, "test")
+    assert images.shape == (6, 1, 40, 40) and set(labels) == set(range(len(OBJECTS)))
+    assert (boxes.sum(axis=(1, 2)) == 20 * 20).all()
+    train, label = texture_crops(4, "train")
+    for image, k in zip(train[:3], label[:3], strict=True):  # each crop is in the left two thirds of its photograph
+        ground = photograph(TEXTURES[k])
+        windows = np.lib.stride_tricks.sliding_window_view(ground[:, : 2 * ground.shape[1] // 3], image.shape[1:])
+        assert (windows == image[0]).all(axis=(2, 3)).any()

@@ -62,7 +62,7 @@ def pictures(run, n):
     shown = order[np.unique(np.linspace(0, len(order) - 1, SHOWN).round().astype(int))]
     titles = ("image", "for the label given", "for the right label")
     rows = {
-        f"{n['classes'][n['given label'][k]]}, right: {n['classes'][n['right label'][k]]}": [
+        f"{n['number'][k]}: {n['classes'][n['given label'][k]]}, right {n['classes'][n['right label'][k]]}": [
             ("input", piece["images"][k]), piece["given"][k], piece["right"][k]
         ]
         for k in shown
