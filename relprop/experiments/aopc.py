@@ -93,8 +93,8 @@ EXPERIMENT = Experiment(
     title="Blacking out pixels by integrated gradients, and by the gradient at the image",
     paper="sundararajan2016",
     figure="Figure 5",
-    claim="Ablating the top pixels that integrated gradients identify leads to a larger score drop than ablating those "
-    "identified by gradients at the image.",
+    claim="Ablating the top pixels that integrated gradients identify leads to a larger score drop than ablating "
+    "those identified by gradients at the image.",
     expectations=(
         Expectation("AOPC by integrated gradients > by the gradient at the image", _more(INTEGRATED, GRADIENT)),
         Expectation("AOPC by integrated gradients > at random", _more(INTEGRATED, "random")),

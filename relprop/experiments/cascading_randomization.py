@@ -103,8 +103,9 @@ EXPERIMENT = Experiment(
     title="Maps that stay when the last layers are given random parameters",
     paper="sixt2020",
     figure="Figure 2 (b)",
-    claim="The maps of SmoothGrad and LRP-z change as soon as the last layer is randomised, while those of αβ, deep "
-    "Taylor, PatternAttribution and guided backpropagation remain similar; those of CMP change, in the local scale.",
+    claim="The maps of SmoothGrad and LRP-z change as soon as the last layer is randomised, while those of αβ, deep"
+    " Taylor, PatternAttribution and guided backpropagation remain similar; those of CMP change, in the local"
+    " scale.",
     expectations=(
         Expectation("after half of the layers α1β0, deep Taylor and guided backprop keep SSIM > 0.6", _invariant),
         Expectation("after the last layer: α1β0 and guided backprop > gradient and LRP-z", _drops),

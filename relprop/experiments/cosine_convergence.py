@@ -117,9 +117,10 @@ EXPERIMENT = Experiment(
     title="Relevance that goes through αβ, deep Taylor or rectified gradients forgets where it came from",
     paper="sixt2020",
     figure="Figure 3",
-    claim="All investigated modified backpropagation rules converge: random relevance vectors that are set at a layer "
-    "become parallel on their way to the input, for α1β0, α2β1, deep Taylor, guided backpropagation and deconvnet, and "
-    "for CMP within 3 to 5 layers after it changes from z to αβ; gradient and LRP-z do not converge, and α5β4 less.",
+    claim="All investigated modified backpropagation rules converge: random relevance vectors that are set at a "
+    "layer become parallel on their way to the input, for α1β0, α2β1, deep Taylor, guided backpropagation and"
+    " deconvnet, and for CMP within 3 to 5 layers after it changes from z to αβ; gradient and LRP-z do not "
+    "converge, and α5β4 less.",
     expectations=(
         Expectation("α1β0 and deep Taylor reach |cos| > 0.9 at the input", _converges("α1β0", "deep Taylor")),
         Expectation(

@@ -104,8 +104,8 @@ EXPERIMENT = Experiment(
     title="Flipping digits needs a post-processing that keeps signs",
     paper="srinivas2019",
     figure="Section 6",
-    claim="On the task of flipping an 8 to a 3 by removing up to a fifth of the pixels, FullGrad with a ψ that keeps "
-    "signs changes the log-odds more than with an absolute value: what ψ should be depends on the task.",
+    claim="On the task of flipping an 8 to a 3 by removing up to a fifth of the pixels, FullGrad with a ψ that "
+    "keeps signs changes the log-odds more than with an absolute value: what ψ should be depends on the task.",
     expectations=(
         Expectation("change of log-odds at a fifth of the pixels: ψ signed > ψ abs", _signed),
         Expectation("ψ signed > pixels at random", _not_chance),

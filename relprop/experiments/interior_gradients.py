@@ -103,9 +103,9 @@ EXPERIMENT = Experiment(
     title="Interior gradients are large where the input is scaled down, and small at the input itself",
     paper="sundararajan2016",
     figure="Figures 3 and 4",
-    claim="Along the path from a black image to the image the gradients are significantly larger at low α than at the "
-    "image itself, where they are nearly zero: the network has saturated. What the interior gradients add up to, "
-    "integrated gradients, shows the important features better than the gradient at the image.",
+    claim="Along the path from a black image to the image the gradients are significantly larger at low α than at "
+    "the image itself, where they are nearly zero: the network has saturated. What the interior gradients add"
+    " up to, integrated gradients, shows the important features better than the gradient at the image.",
     expectations=(
         Expectation(
             "gradients of the probability: mean importance at α ≤ 0.1 > at α = 1", _small_at_the_input("probability", 1)

@@ -191,9 +191,9 @@ EXPERIMENT = Experiment(
     title="Which of ten words a language model's next word is due to",
     paper="sundararajan2016",
     figure="Figures 8, 9 and 10",
-    claim="As the embeddings of ten words are scaled from nothing, the score of the next word starts near zero, moves, "
-    "and turns flat around α = 1. Integrated gradients add up to about the prediction and find the words that predict it; "
-    "gradients are tiny.",
+    claim="As the embeddings of ten words are scaled from nothing, the score of the next word starts near zero and "
+    "turns flat around α = 1. Integrated gradients add up to about the prediction and find the words that "
+    "predict it, while gradients are tiny.",
     expectations=(
         Expectation("the probability starts below half of where it ends", _starts_near_zero),
         Expectation("the last fifth of the way changes less than half of the steepest fifth", _flat),

@@ -112,9 +112,9 @@ EXPERIMENT = Experiment(
     title="Integrated gradients lie more on the object than the gradient does",
     paper="sundararajan2016",
     figure="Section 2.7",
-    claim="Of 100 images whose boxes are below two thirds of the area and whose score drops when the box is ablated, "
-    "integrated gradients put a higher fraction of the attribution into the box on 82, by 8.4 % on average. Ablating "
-    "what lies outside of the object leaves the score.",
+    claim="Of 100 images whose boxes are below two thirds of the area and whose score drops when the box is "
+    "ablated, integrated gradients put a higher fraction of the attribution into the box on 82, by 8.4 % on "
+    "average. Ablating what lies outside of the object leaves the score.",
     expectations=(
         Expectation("share in the box: integrated gradients > gradient at the image", _inside),
         Expectation("integrated gradients put more into the box than its share of the area", _above_area),

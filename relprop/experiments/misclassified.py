@@ -92,7 +92,8 @@ EXPERIMENT = Experiment(
     paper="sundararajan2016",
     figure="Figure 6",
     claim="For one misclassified image the importance for the given and for the right label emphasises different "
-    "objects, so that only their ranking is wrong; for another the two are largely similar, and recognition itself is.",
+    "objects, so that only their ranking is wrong; for another the two are largely similar, and recognition "
+    "itself is.",
     expectations=(
         Expectation(
             "some misclassified images have different maps for both labels, and some similar ones", _both_kinds

@@ -208,9 +208,9 @@ EXPERIMENT = Experiment(
     paper="ancona2017",
     figure="Figure 3",
     claim="The sign matters: removing what has negative attribution raises the output. Saliency is poor at what "
-    "matters, but its lowest features are neutral. Occlusion-1 finds the few most important features best. Integrated "
-    "gradients and DeepLIFT correlate highly, but not through the products of an LSTM. ε-LRP is gradient × input under "
-    "ReLU and fails under sigmoid and softplus.",
+    "matters, but its lowest features are neutral. Occlusion-1 finds the few most important features best. "
+    "Integrated gradients and DeepLIFT correlate highly, but not through the products of an LSTM. ε-LRP is "
+    "gradient × input under ReLU and fails under sigmoid and softplus.",
     expectations=(
         Expectation("LeRF by integrated gradients: a quarter removed raises the output, in most networks", _signs),
         Expectation("saliency drops the output less than integrated gradients, most relevant first", _saliency_poor),

@@ -93,8 +93,9 @@ EXPERIMENT = Experiment(
     title="Removing the pixels that FullGrad finds least salient changes the output least",
     paper="srinivas2019",
     figure="Figure 2 (a)",
-    claim="When the least salient pixels are replaced by black, FullGrad causes the least change of the output of the "
-    "maps compared: Grad-CAM, input gradient, SmoothGrad and integrated gradients, and less than random pixels.",
+    claim="When the least salient pixels are replaced by black, FullGrad causes the least change of the output of "
+    "the maps compared: Grad-CAM, input gradient, SmoothGrad and integrated gradients, and less than random "
+    "pixels.",
     expectations=(
         Expectation("FullGrad changes the output less than every other map", _lowest),
         Expectation("FullGrad changes the output less than random pixels", _below_random),

@@ -70,8 +70,8 @@ EXPERIMENT = Experiment(
     title="For the least salient pixels ψ should drop the sign",
     paper="srinivas2019",
     figure="Section 6",
-    claim="The choice of ψ depends on the task: an absolute value serves where unimportant pixels are sought, a signed "
-    "map where digits are flipped.",
+    claim="The choice of ψ depends on the task: an absolute value serves where unimportant pixels are sought, a "
+    "signed map where digits are flipped.",
     expectations=(
         Expectation(
             "removing the least salient changes the output less by rescaled abs than by the signed map", _unsigned

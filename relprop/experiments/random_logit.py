@@ -89,8 +89,8 @@ EXPERIMENT = Experiment(
     title="Most modified backpropagation methods show the same map whatever class is explained",
     paper="sixt2020",
     figure="Figure 2 (a)",
-    claim="Except for α5β4 and CMP, all modified backpropagation methods produce maps that do not depend on the class "
-    "that is explained; gradient and LRP-z do.",
+    claim="Except for α5β4 and CMP, all modified backpropagation methods produce maps that do not depend on the "
+    "class that is explained; gradient and LRP-z do.",
     expectations=(
         Expectation("α1β0, deep Taylor, α2β1 and guided backprop keep SSIM > 0.8", _invariant),
         Expectation("gradient, LRP-z and α5β4 fall below 0.8", _changes),

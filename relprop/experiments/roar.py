@@ -128,7 +128,8 @@ EXPERIMENT = Experiment(
     paper="srinivas2019",
     figure="Figure 2 (b)",
     claim="When the most salient pixels are removed from all images and a network is trained again, FullGrad's map "
-    "lowers the accuracy most, more than Grad-CAM, input gradient, SmoothGrad squared and integrated gradients.",
+    "lowers the accuracy most, more than Grad-CAM, input gradient, SmoothGrad squared and integrated "
+    "gradients.",
     expectations=(
         Expectation("the networks learn the task with all pixels", _learned),
         Expectation("removing FullGrad's pixels lowers accuracy more than random ones", _below_random),

@@ -100,8 +100,8 @@ EXPERIMENT = Experiment(
     title="Sensitivity-n: sums of attributions against what subsets of features are worth",
     paper="ancona2018",
     figure="the Sensitivity-n figures",
-    claim="Occlusion-1 is exact for single features and decays as subsets grow; integrated gradients and DeepLIFT do "
-    "better on large subsets; saliency, which has no sign, is low; ε-LRP fails where f(0) is not 0.",
+    claim="Occlusion-1 is exact for single features and decays as subsets grow; integrated gradients and DeepLIFT "
+    "do better on large subsets; saliency, which has no sign, is low; ε-LRP fails where f(0) is not 0.",
     expectations=(
         Expectation("occlusion-1 correlates perfectly at n = 1", _one),
         Expectation("and less at the largest n", _decays),
