@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bound import rounding
 
 from relprop import cli
 from relprop.experiments import EXPERIMENTS, command, find
@@ -306,3 +307,41 @@ def test_mosaics_have_exact_boxes_and_parts_do_not_overlap():
         ground = photograph(TEXTURES[k])
         windows = np.lib.stride_tricks.sliding_window_view(ground[:, : 2 * ground.shape[1] // 3], image.shape[1:])
         assert (windows == image[0]).all(axis=(2, 3)).any()
+
+
+def test_molecules_are_what_rdkit_says():
+    pytest.importorskip("rdkit")
+    from relprop.data.molecules import PAIRS, molecules
+
+    known = molecules()
+    assert len({m.smiles for m in known}) == len(known) > 1000 and 0.2 < np.mean([m.label for m in known]) < 0.8
+    for m in known[:50]:
+        assert m.label == m.group.any() and (m.atoms[m.group, 0] + m.atoms[m.group, 2] == 1).all()  # carbon and oxygen
+        assert (m.atoms[:, :-1].sum(axis=1) == 1).all() and (m.pairs.sum(axis=1) == 1).all()
+        assert (m.bonds == (m.pairs[:, : PAIRS.index("2 apart")].sum(axis=1) == 1)).all()
+        assert len(m.pairs) == len(m.atoms) * (len(m.atoms) - 1) // 2
+
+
+def test_the_graph_network_is_the_one_that_is_trained():
+    pytest.importorskip("rdkit")
+    torch = pytest.importorskip("torch")
+    from relprop.data.molecules import molecules
+    from relprop.experiments.molecules import LAYERS, WIDTH, edges, graph_network, score
+
+    rng = np.random.default_rng(0)
+    outputs = dict.fromkeys(LAYERS, WIDTH) | {"out": 2}
+    inputs = dict.fromkeys(LAYERS, WIDTH) | {"atom": 7, "pair": 7}
+    net = torch.nn.ModuleDict({name: torch.nn.Linear(inputs[name], outputs[name]) for name in LAYERS}).double()
+    weights = {}
+    for name in LAYERS:
+        w, b = rng.normal(size=(inputs[name], outputs[name])), rng.normal(size=outputs[name])
+        weights |= {f"{name} w": w, f"{name} b": b}
+        net[name].weight.data, net[name].bias.data = torch.tensor(w.T), torch.tensor(b)
+    sizes = {name: np.abs(array) for name, array in weights.items()}
+    for m in molecules()[:3]:
+        x = {"atoms": m.atoms[None], "pairs": m.pairs[None]}
+        with torch.no_grad():
+            expected = score(torch, net, *map(torch.tensor, (m.atoms, m.pairs, *edges(m)))).numpy()
+        operations = 6 * (WIDTH + len(m.pairs))  # the longest sums, layer after layer
+        bound = rounding(operations, graph_network(sizes, m)(x)[0])
+        assert (np.abs(graph_network(weights, m)(x)[0] - expected) <= bound).all()
