@@ -156,6 +156,16 @@ def test_the_gradient_of_an_affine_model_does_not_move():
     assert (np.abs(ratio - 10) <= rounding(64, 10)).all()  # R is linear in x: ten times the radius
 
 
+def test_max_sensitivity_is_relative():
+    """Scaled by a power of two, model and attribution move together, exactly."""
+    network, x = mixed(1)
+    last = network.nodes["dense2"].layer
+    scaled = network.with_layers({"dense2": pyref.Dense(4 * last.w)})
+    got = [pyref.max_sensitivity(n, x, "gradient_times_input", target=0, samples=2) for n in (network, scaled)]
+    one, four = (g["gradient_times_input"].astype(float) for g in got)
+    assert np.array_equal(one, four, equal_nan=True) and (one > 0).any()
+
+
 def test_max_sensitivity_by_hand():
     w, x = np.array([[2.0], [1.0]]), np.array([[3.0, 4.0]])
     network = pyref.Network.sequential([pyref.Dense(w)])

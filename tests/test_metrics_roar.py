@@ -73,6 +73,16 @@ def test_what_the_model_is_shown():
     assert (seen[2][0][:, :, 1] == x[:, :, 1]).all() and (seen[2][0][:, :, 0] == 0).all()
 
 
+def test_only_the_ranking_counts():
+    subject = pyref.removal(lambda x: x.sum(axis=1), RANDOM.normal(size=(5, 9)))
+    R = RANDOM.normal(size=(5, 9))
+    want = pyref.degraded(subject, R, 0.4)
+    assert (pyref.degraded(subject, np.exp(R) - 3, 0.4) == want).all()
+    assert (pyref.degraded(subject, R, 0.4, rank="absolute") != want).any()
+    kept = pyref.degraded(subject, R, 0.4, keep=True)
+    assert (kept + want == subject.run.leaf_values["x"]).all()  # what one leaves out is what the other keeps
+
+
 def test_random_rankings_are_seeded_and_the_sample_s_own():
     subject = pyref.removal(lambda x: x.sum(axis=1), np.ones((6, 40)))
     a, again, other = (pyref.degraded(subject, None, 0.5, seed=s) for s in (0, 0, 1))

@@ -45,6 +45,12 @@ def test_the_exact_example_prints_what_it_says():
     assert doctest.DocTestRunner(verbose=False).run(tests).failed == 0
 
 
+def test_the_page_of_metrics_prints_what_it_says():
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    tests = doctest.DocTestParser().get_doctest(page, {}, "metrics", "metrics.md", 0)
+    assert doctest.DocTestRunner(verbose=False).run(tests) == (0, len(tests.examples)) and tests.examples
+
+
 def test_links_and_pictures_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert target.startswith("http") or (ROOT / target).is_file(), target

@@ -115,7 +115,7 @@ def _by_noise(subject, found, samples, level, seed, indices, batch, progress):
             values[name] = np.take(leaf, rows, axis=0) - np.stack(noise)
             flat.append(on_host(np.reshape(np.stack(noise), (len(rows), -1))))
         moved = np.concatenate(flat, axis=1)
-        lost.append(subject.output[rows] - on_host(run.repeated(rows, values).output))
+        lost.append(subject.output[rows] - on_host(run.scores(rows, values)))
         for label, G in found.items():
             sums[label].append(np.sum(moved * G[rows], axis=1))
     shaped = {label: np.reshape(np.concatenate(parts), (n, samples)) for label, parts in sums.items()}
