@@ -355,7 +355,7 @@ class Network:
 def _arrived(node, record, signals, stops):
     """The signal at a node's output, a tuple if it has several with zeros where nothing arrived; None without any."""
     refs = [(node.name, k) for k in range(node.layer.outputs)]
-    arrived = [None if r in stops else signals.get(r) for r in refs]
+    arrived: list[Any] = [None if r in stops else signals.get(r) for r in refs]
     if len(refs) == 1:
         return arrived[0]
     known = next((k for k, a in enumerate(arrived) if a is not None), None)
