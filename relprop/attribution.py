@@ -104,16 +104,18 @@ class Attribution:
         """
         return self._give(self.result.at(name, k), name)
 
-    def plot(self, samples=4, channels="sum"):
+    def plot(self, samples=4, channels="sum", overlay=False, clip=None):
         """A matplotlib figure: inputs and heatmaps of the first samples, one symmetric scale a panel.
 
         Parameters
             samples   how many of the batch
             channels  how channels become one: "sum", "abs" (sum of sizes), "max" (largest size) or "l2"
+            overlay   draw the heatmaps over the input
+            clip      a percentile of |value| at which the scales end; the panels say how many values that clips
         """
         from relprop.view import attribution_figure
 
-        return attribution_figure(self, samples, channels)
+        return attribution_figure(self, samples, channels, overlay, clip)
 
     def save(self, path):
         """Write the values: `.npy` for one array, `.npz` for all of it (values, output, expected, biases, settings).

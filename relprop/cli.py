@@ -155,6 +155,11 @@ def explain(
     html: Annotated[
         Path | None, typer.Option(help="Write a page, one .html file, whose maps are read value by value.")
     ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="In --plot, draw the heatmap over the input.")] = False,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="End scales at this percentile of |value|; pictures say how many values that clips."),
+    ] = None,
     top: Annotated[int, typer.Option(help="How many of the largest attributions to list.")] = 5,
     ledger: Annotated[bool, typer.Option("--ledger", help="Say where relevance went, node by node.")] = False,
     as_json: Json = False,
@@ -179,12 +184,12 @@ def explain(
     if plot is not None:
         from relprop.view import save_figure
 
-        files.append(str(save_figure(a.plot(), plot)))
+        files.append(str(save_figure(a.plot(overlay=overlay, clip=clip), plot)))
     about = _about(a, network, x, chosen, top, names)
     if html is not None:
         from relprop.view import write_explanation
 
-        files.append(str(write_explanation(html, a, network, rows=about["samples"])))
+        files.append(str(write_explanation(html, a, network, rows=about["samples"], clip=clip)))
     if as_json:
         _print_json({**about, **({"ledger": _ledger_rows(a)} if ledger else {}), "files": files})
         return

@@ -8,7 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
+import relprop
 from relprop.view import new_figure, write_page
+from relprop.view.explanation import explanation_blocks
 from relprop.view.page import Drawing, Heading, Heatmap, Heatmaps, Link, Table, Text, Tokens, Verdict
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -82,7 +84,6 @@ def same(text, value):
 
 def walk(browser, view, shape):
     """Every (row, column) of a map, by the arrow keys alone."""
-    browser.execute_script("arguments[0].focus({focusVisible: true})", view)
     view.send_keys(Keys.PAGE_UP + Keys.HOME)
     rows, columns = shape
     for r in range(rows):
@@ -173,6 +174,19 @@ def everything():
             LONG,
         ),
     ]
+
+
+@pytest.mark.parametrize("options", [{"rule": "epsilon"}, {"method": "interior_gradients"}], ids=["lrp", "interior"])
+def test_the_page_of_an_explanation_reads_what_is_saved(show, tmp_path, options):
+    network, x = relprop.zoo("digits-mlp-relu"), relprop.digits()[0][:2].astype(np.float32)
+    a = relprop.explain(network, x, **options)
+    saved = np.load(a.save(tmp_path / "values.npy"))
+    first = saved[0, 0] if a.alphas is not None else saved[0]
+    browser = show(*explanation_blocks(a, network), width=360, height=740)
+    views(browser)[1].send_keys(Keys.ENTER)
+    assert same(read(browser, 1), first.flat[np.abs(first).argmax()])
+    needed, there = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert needed <= there == 360
 
 
 @pytest.mark.parametrize("width", [360, 1000])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cases import NETWORK, X
+from matplotlib.colors import to_rgb
 
 import pyref
 import relprop
@@ -19,6 +20,7 @@ from relprop.view import (
     scores_figure,
 )
 from relprop.view.chart import COLORS, style
+from relprop.view.heatmap import DIVERGING
 
 RNG = np.random.default_rng(5)
 
@@ -67,8 +69,37 @@ def test_names_that_share_a_chart_look_different():
     looks = style([*names, "random"])
     assert len(set(looks.values())) == 21
     assert looks["random"] == ("#7a7a7a", ":")
-    # the first eight differ in lightness or hue for the common kinds of colour-blindness: they are Okabe and Ito's
-    assert len(set(COLORS)) == len(COLORS)
+
+
+# How colours are seen without the cones for red, green and blue: Machado, Oliveira, Fernandes 2009, table 1, severity 1
+BLIND = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+SEEN = 10  # CIE 1976 distance: a glance tells such colours apart; 2.3 is the least that is seen at all
+
+
+def seen(colors, blindness):
+    """Colours (n, 3) as L*a*b* of what is left of them."""
+    colors = np.asarray(colors, float)
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.transpose(BLIND[blindness]), 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = linear @ np.transpose(to_xyz) / np.sum(to_xyz, axis=1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * 841 / 108 + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+def test_the_colour_blind_tell_signs_and_curves_apart(blindness):
+    sizes = np.linspace(0.2, 1, 9)
+    positive, negative = (seen(DIVERGING((1 + s * sizes) / 2)[:, :3], blindness) for s in (1, -1))
+    assert np.linalg.norm(positive - negative, axis=1).min() > SEEN
+    assert np.all(np.diff(positive[:, 0]) < 0) and np.all(np.diff(negative[:, 0]) < 0), "the larger, the darker"
+    curves = seen([to_rgb(c) for c in COLORS[:7]], blindness)
+    between = np.linalg.norm(curves[:, None] - curves, axis=2)[np.triu_indices(7, 1)]
+    assert between.min() > SEEN
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +178,7 @@ def test_bars_are_the_numbers_given():
         {"g": {"a": 1.0, "b": -2.0}, "h": {"a": 3.0}}, "output", errors={"g": {"a": 0.1, "b": 0.2}, "h": {"a": 0.3}}
     )
     assert sorted(bar.get_height() for bar in figure.axes[0].patches) == [-2, 1, 3]
+    assert [t.get_text() for t in bars_figure({"g": {"a": np.nan}}, "output").axes[0].texts] == ["no value"]
 
 
 # ---- tables of pictures ----

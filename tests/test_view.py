@@ -79,6 +79,17 @@ def test_plot_shows_images_sequences_and_several_inputs():
     assert len(relprop.explain(two, {"a": X[:1, :2], "b": X[:1, 2:]}, target=0).plot().axes) == 4
 
 
+def test_plot_says_what_is_clipped_and_draws_over_the_input():
+    image = pyref.Network.sequential([pyref.Flatten(), pyref.Dense(RNG.normal(size=(16, 2)))], shape=(1, 4, 4))
+    a = relprop.explain(image, RNG.normal(size=(2, 1, 4, 4)))
+    for axes in a.plot(clip=75).axes[2:]:
+        assert axes.get_xlabel().endswith("4 of 16 values clipped")
+    assert all("clipped" not in axes.get_xlabel() for axes in a.plot().axes)
+    assert a.plot(overlay=True).axes[2].images[0].get_array().shape == (4, 4, 3)
+    with pytest.raises(ValueError, match="clip is 0"):
+        a.plot(clip=0)
+
+
 def test_interior_gradients_have_a_column_for_each_alpha():
     a = relprop.explain(NETWORK, X, "interior_gradients", 0, alphas=(0.5, 1))
     figure = a.plot()

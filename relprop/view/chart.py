@@ -235,7 +235,7 @@ def scores_figure(scores, title=None):
 
 
 def bars_figure(groups, ylabel, *, errors=None, note=""):
-    """Bars {group: {name: value}}: one cluster a group, one colour a name; errors alike, drawn as ±."""
+    """Bars {group: {name: value}}: one cluster a group, one colour a name; errors alike, drawn as ±. NaN is said."""
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
     styles = style(names)
     width = 0.8 / len(names)
@@ -248,6 +248,10 @@ def bars_figure(groups, ylabel, *, errors=None, note=""):
         at = [g + (k - (len(names) - 1) / 2) * width for g, bars in enumerate(groups.values()) if name in bars]
         error = [errors[g][name] for g in groups if name in groups[g]] if errors else None
         values = [bars[name] for bars in groups.values() if name in bars]
+        for place, value in zip(at, values, strict=True):
+            if not np.isfinite(value):
+                words = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7.5, "color": QUIET}
+                axes.text(place, 0, "no value", **words)
         axes.bar(at, values, width, yerr=error, color=styles[name][0], label=name, error_kw={"linewidth": 0.8})
     axes.axhline(0, color=QUIET, linewidth=0.8)
     axes.set_xticks(range(len(groups)), list(groups))

@@ -17,7 +17,7 @@ def write_explanation(path, attribution, network=None, **options):
     return write_page(path, title, explanation_blocks(attribution, network, **options), "An attribution by relprop")
 
 
-def explanation_blocks(attribution, network=None, *, rows=None, samples=8, channels="sum", top=10):
+def explanation_blocks(attribution, network=None, *, rows=None, samples=8, channels="sum", top=10, clip=None):
     """What a page says about a `relprop.Attribution`.
 
     network   that was explained; with it the flow of relevance is drawn, where the method has a ledger
@@ -25,9 +25,10 @@ def explanation_blocks(attribution, network=None, *, rows=None, samples=8, chann
     samples   how many of the batch have their maps on the page, which says how many there are
     channels  how channels become one picture: "sum", "abs", "max" or "l2"; they are read out one by one all the same
     top       how many of the largest values are listed
+    clip      a percentile of |value| at which the scales end; the maps say how many values that clips
 
     Raises
-        ValueError  fewer than one sample; another `channels`.
+        ValueError  fewer than one sample; another `channels`; clip out of range.
     """
     if samples < 1:
         raise ValueError(f"samples is {samples}, expected 1 or more")
@@ -43,7 +44,7 @@ def explanation_blocks(attribution, network=None, *, rows=None, samples=8, chann
         Heading("Where in the input"),
         Text(SCALE + (f" The first {samples} of {count} samples." if count > samples else ""), "quiet"),
     ]
-    blocks += [_maps(k, values, inputs, attribution.alphas, channels, count) for k in range(min(samples, count))]
+    blocks += [_maps(k, values, inputs, attribution.alphas, channels, clip, count) for k in range(min(samples, count))]
     largest = _largest(values, top)
     if largest:
         blocks += [Heading("The largest values"), Table(("value", "of", "at (sample, …)"), largest)]
@@ -71,15 +72,15 @@ def _rows(attribution):
     return [{name: float(v[k]) for name, v in full.items()} for k in range(len(result.output))]
 
 
-def _maps(sample, values, inputs, alphas, channels, count):
+def _maps(sample, values, inputs, alphas, channels, clip, count):
     """The maps of one sample: every input, then every attribution, for each α where there are several."""
     maps = [Heatmap(x[sample], f"input {name}".strip(), kind="input") for name, x in inputs.items()]
     for name, value in values.items():
         if alphas is None:
-            maps.append(Heatmap(value[sample], name or "attribution", channels=channels))
+            maps.append(Heatmap(value[sample], name or "attribution", channels=channels, clip=clip))
         else:
             maps += [
-                Heatmap(v[sample], f"{name} α = {float(a):g}".strip(), channels=channels)
+                Heatmap(v[sample], f"{name} α = {float(a):g}".strip(), channels=channels, clip=clip)
                 for v, a in zip(value, alphas, strict=True)
             ]
     size = 11 if len(maps) > 4 else 16

@@ -4,11 +4,12 @@ import io
 import textwrap
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from relprop.view.heatmap import aggregate, draw_heatmap, draw_input
+from relprop.view.heatmap import aggregate, draw_heatmap, draw_input, draw_overlay, scale
 
 __all__ = [
     "SCALE_NOTE",
@@ -73,10 +74,18 @@ def figure_bytes(figure, suffix, dpi=DPI):
     return file.getvalue()
 
 
-def attribution_figure(attribution, samples=4, channels="sum"):
+def attribution_figure(attribution, samples=4, channels="sum", overlay=False, clip=None):
     """Inputs above, heatmaps below, one column a sample; one row of heatmaps for each input or node explained.
 
     Interior gradients have a column for each α instead, for the first sample.
+
+    samples   how many of the batch
+    channels  how channels become one: "sum", "abs", "max" or "l2"
+    overlay   draw the heatmaps over the input, where they have its size
+    clip      a percentile of |value| at which each scale ends; each panel says how many of its values that clips
+
+    Raises
+        ValueError  another `channels`; clip out of range.
     """
     result, x = attribution.result, attribution.x
     values = result.values if isinstance(result.values, dict) else {"": result.values}
@@ -93,9 +102,13 @@ def attribution_figure(attribution, samples=4, channels="sum"):
             title = f"output {float(result.output[sample]):.4g}" if alphas is None else f"α = {alphas[column]}"
             draw_input(above, ground[sample])
             picture = aggregate(value[column] if alphas is None else value[column][sample], channels)
-            limit = draw_heatmap(below, picture, aggregate(ground[sample]))
+            found = scale(picture, clip)
+            if overlay and np.shape(ground[sample])[-2:] == picture.shape:
+                draw_overlay(below, picture, ground[sample], limit=found.limit)
+            else:
+                draw_heatmap(below, picture, aggregate(ground[sample]), limit=found.limit)
             above.set_title(f"{name}: {title}" if name else title, fontsize=9)
-            below.set_xlabel(f"± {limit:.3g}", fontsize=8)
+            below.set_xlabel(str(found), fontsize=8)
     figure.suptitle(f"{attribution.method} of {attribution.network}", fontsize=10)
     note = textwrap.fill(SCALE_NOTE, int(19 * figure.get_figwidth()))  # characters of this size in an inch
     figure.supxlabel(note, fontsize=6.5, color="#555555")
