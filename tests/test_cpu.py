@@ -178,6 +178,58 @@ def test_workspace_does_not_grow_with_the_batch(rule):
     assert _core.counters()["allocations"] > 0
 
 
+IMAGE = np.random.default_rng(0).normal(size=(4, 8, 14, 14)).astype(np.float32)
+CHANNELS, GRAPH = IMAGE[0, :, 0, 0], IMAGE[0, 0]
+ELEMENTWISE = {
+    "activation_forward": lambda x: (x, pyref.GELU()),
+    "activation_gradient": lambda x: (x, pyref.Tanh(), x),
+    "activation_quotient": lambda x: (x, x[:1], pyref.Sigmoid()),
+    "activation_ratio": lambda x: (x, pyref.ReLU()),
+    "add_forward": lambda x: ((x, x, x),),
+    "batchnorm_forward": lambda x: (x, CHANNELS, CHANNELS),
+    "batchnorm_gradient": lambda x: (x, CHANNELS, CHANNELS, x),
+    "divide_gradient": lambda x: ((x, x), x),
+    "embedding_forward": lambda x: (np.arange(8), x[0, 0]),
+    "log_softmax_gradient": lambda x: (x, x),
+    "multiply_multiplier": lambda x: ((x, x), (x, x), x),
+    "multiply_relevance": lambda x: ((x, x), x, "prop"),
+    "scale_forward": lambda x: (x, CHANNELS[:, None, None]),
+    "softmax_forward": lambda x: (x,),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_kernels_take_no_workspace(name):
+    _core.reset_counters()
+    getattr(cpu, name)(*ELEMENTWISE[name](IMAGE))
+    assert set(_core.counters().values()) == {0}
+
+
+RELEVANCES = {  # with the output known: one share per output, beside the rows or windows at hand
+    "batchnorm": lambda x, rule: cpu.batchnorm_relevance(x, CHANNELS, CHANNELS, x, rule, x),
+    "add": lambda x, rule: cpu.add_relevance((x, x), x, rule, x),
+    "scale": lambda x, rule: cpu.scale_relevance(x, 2.0, x, rule, x),
+    "avg_pool": lambda x, rule: cpu.avg_pool_relevance(x, x[..., ::2, ::2], rule, 2, z=x[..., ::2, ::2]),
+    "mean": lambda x, rule: cpu.mean_relevance(x, (2, 3), x[..., 0, 0], rule, x[..., 0, 0]),
+    "max_pool": lambda x, rule: cpu.max_pool_relevance(x, x[..., ::2, ::2], 2),
+    "aggregate": lambda x, rule: cpu.aggregate_relevance(x[:, 0], GRAPH, x[:, 0], rule, x[:, 0]),
+}
+
+
+@pytest.mark.parametrize("name", RELEVANCES)
+def test_workspace_of_other_layers_does_not_grow_with_the_batch(name):
+    threads, most = cpu.threads(), []
+    cpu.set_threads(1)
+    for n in (1 << 12, 1 << 13):
+        x = np.tile(IMAGE, (n // 4, 1, 1, 1))
+        _core.reset_counters()
+        RELEVANCES[name](x, pyref.Epsilon())
+        most.append(_core.counters()["bytes_at_once"])
+    cpu.set_threads(threads)
+    assert most[0] == most[1] < IMAGE.nbytes / 4 * n / 2
+    assert _core.counters()["products"] == (n if name == "aggregate" else 0)
+
+
 # ---- threads ----
 
 

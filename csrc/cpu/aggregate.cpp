@@ -8,6 +8,9 @@ namespace {
 
 using machine::Matrix;
 
+// Elements of input and output that one batch of samples may have.
+constexpr Index batch_elements = 1 << 20;
+
 template <class Isa, class T>
 class AggregateMap final : public AffineMap<Isa, T> {
  public:
@@ -15,7 +18,9 @@ class AggregateMap final : public AffineMap<Isa, T> {
       : AffineMap<Isa, T>({size.samples, size.nodes * size.channels, 1, size.after * size.channels, true}),
         size_(size), x_(x), A_(A), r_(r) {}
 
-  Index samples_at_once() const override { return std::max<Index>(1, size_.samples); }  // weights are formed once
+  Index samples_at_once() const override {
+    return std::max<Index>(1, batch_elements / std::max<Index>(1, this->size.inputs + this->size.outputs()));
+  }
   bool is_nonnegative(Samples at) const override {
     return nonnegative(x_ + at.first * this->size.inputs, at.count * this->size.inputs);
   }
