@@ -25,7 +25,14 @@ from relprop._mirror import fill
 KERNELS = tuple(
     f"{layer}_{function}"
     for layer, functions in {
+        "activation": "forward gradient tangent relevance ratio quotient",
+        "add": "forward gradient tangent relevance",
+        "batchnorm": "forward gradient tangent relevance",
+        "conv": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
+        "scale": "forward gradient tangent relevance",
+        "shift": "forward gradient tangent relevance",
+        "subtract": "forward gradient tangent relevance",
     }.items()
     for function in functions.split()
 )

@@ -2,33 +2,15 @@
 
 #include <type_traits>
 
+#include "cuda/rule.cuh"
+
 namespace relprop::cuda {
 
 namespace {
 
-using math::Factor;
 using math::Part;
 
 constexpr int most_slots = 4;  // that a product without a rule sums at once
-
-// What some factors ask for: γ of `raised`; of a box its bounds, one per element of a sample.
-template <class T>
-struct Constants {
-  T gamma;
-  Bounds<T> bounds;
-  math::OutOfRange out_of_range;
-};
-
-// The input part of x at a place of its sample.
-template <class T>
-HD T input_part(Factor factor, T x, Index place, const Constants<T>& constants) {
-  if (factor != Factor::above_low && factor != Factor::below_high) return math::apply(factor, x);
-  math::ZBox<T> box{};
-  box.low = constants.bounds.low[place];
-  box.high = constants.bounds.high[place];
-  box.out_of_range = constants.out_of_range;
-  return box.input_part(factor == Factor::above_low ? 0 : 1, x);
-}
 
 // ── what a pass over x reads: the input parts of x, the weight parts of w ──
 
@@ -77,18 +59,17 @@ struct Sum {
 };
 
 template <class T, class Rule>
-struct Splitter {
-  static constexpr int max_parts = Rule::max_parts, denominators = Rule::denominators;
+struct Splitter : Shares<T, Rule> {
+  static constexpr int max_parts = Rule::max_parts;
 
-  Rule rule;
   Sum<T> z[max_parts];
   T* s[max_parts];            // null where a part carries nothing, or nobody stores it
   Factor bias_of[max_parts];  // of carried parts
   T gamma;
   const T* b;  // or null
-  const T* R;
-  Index outputs;          // of a sample
-  const T* mean_squares;  // denominators per sample, or null
+  int channel_apart, channels;  // place → channel
+
+  HD int channel(int place) const { return place / channel_apart % channels; }
 
   template <int P>
   HD void gather(Index sample, int channel, int place, const Slots<T, P>& slots, T* out) const {
@@ -100,19 +81,18 @@ struct Splitter {
       if (b && z[p].bias != Factor::none) out[p] = out[p] + math::apply(z[p].bias, bias, gamma);
     }
   }
-  HD void acting(Index sample, T* e) const {
-    for (int k = 0; k < denominators; ++k)
-      e[k] = math::acting_epsilon(rule.epsilon, rule.stabilizer, mean_squares ? mean_squares[sample * denominators + k] : T(0));
-  }
-  HD void split(Index sample, int place, const T* z_here, T* s_here) const {
-    T e[denominators];
-    acting(sample, e);
-    for (int p = 0; p < max_parts; ++p) s_here[p] = T(0);
-    rule.split(R[sample * outputs + place], z_here, e, s_here);
-  }
   HD void store(Index sample, int place, const T* s_here) const {
     for (int p = 0; p < max_parts; ++p)
-      if (s[p]) s[p][sample * outputs + place] = s_here[p];
+      if (s[p]) s[p][sample * this->outputs + place] = s_here[p];
+  }
+
+  // As a Source of shares by themselves: what is gathered lies in memory.
+  HD void gather(Index sample, int place, T* out) const { gather(sample, channel(place), place, Slots<T, 1>{}, out); }
+  HD T bias_share(int place, const T* s_here) const {
+    T share(0);
+    for (int p = 0; p < max_parts; ++p)
+      if (bias_of[p] != Factor::none) share = share + math::apply(bias_of[p], b[channel(place)], gamma) * s_here[p];
+    return share;
   }
 };
 
@@ -169,139 +149,14 @@ struct Carry : Outputs<T, P> {
 template <class T, class Rule>
 struct CarrySplit : Outputs<T, 1> {
   Splitter<T, Rule> splitter;
-  int channel_apart, channels;  // place → channel
 
   HD Slots<T, 1> read(Index sample, int place) const {
     T z[Rule::max_parts], s[Rule::max_parts];
-    splitter.gather(sample, place / channel_apart % channels, place, Slots<T, 1>{}, z);
+    splitter.gather(sample, place, z);
     splitter.split(sample, place, z, s);
     return {s[0]};
   }
 };
-
-// ── shares by themselves: where the stabiliser asks for a mean over the sample, or somebody for an account ──
-
-constexpr int split_threads = 256, chunk = 4 * split_threads;
-
-template <class T, class Rule>
-struct Staged {
-  Splitter<T, Rule> splitter;
-  Index chunks;                 // of a sample
-  int channel_apart, channels;  // place → channel
-  T* squares;                   // denominators per chunk, or null
-  double* kept;                 // two per chunk, or null
-  T* bias;                      // the account's, or null
-};
-
-// f(sample, place, z) for every output of the block's chunk.
-template <class T, class Rule, class F>
-__device__ inline void for_each_output(const Staged<T, Rule>& task, F&& f) {
-  const Index sample = blockIdx.x / task.chunks, first = blockIdx.x % task.chunks * chunk;
-  for (int i = static_cast<int>(threadIdx.x); i < chunk; i += split_threads) {
-    const Index place = first + i;
-    if (place >= task.splitter.outputs) break;
-    const int at = static_cast<int>(place);
-    T z[Rule::max_parts];
-    task.splitter.gather(sample, at / task.channel_apart % task.channels, at, Slots<T, 1>{}, z);
-    f(sample, at, z);
-  }
-}
-
-template <class T, class Rule>
-__global__ void squares_kernel(const Staged<T, Rule> task) {
-  Shared shared;
-  auto scratch = shared.take<T>(split_threads / warp);
-  T sums[Rule::denominators] = {};
-  for_each_output(task, [&](Index, int, const T* z) {
-    for (int k = 0; k < Rule::denominators; ++k) {
-      const T d = task.splitter.rule.denominator(k, z);
-      sums[k] = sums[k] + d * d;
-    }
-  });
-  for (int k = 0; k < Rule::denominators; ++k) {
-    const T sum = block_sum<T>(sums[k], scratch);
-    if (threadIdx.x == 0) task.squares[Index(blockIdx.x) * Rule::denominators + k] = sum;
-  }
-}
-
-template <class T, class Rule>
-__global__ void split_kernel(const Staged<T, Rule> task) {
-  Shared shared;
-  auto scratch = shared.take<double>(split_threads / warp);
-  const Splitter<T, Rule>& splitter = task.splitter;
-  double by_stabilizer = 0, dropped = 0;
-  for_each_output(task, [&](Index sample, int place, const T* z) {
-    T s[Rule::max_parts], e[Rule::denominators], stabilizer_here, dropped_here;
-    splitter.split(sample, place, z, s);
-    splitter.store(sample, place, s);
-    if (!task.kept) return;
-    splitter.acting(sample, e);
-    splitter.rule.kept(splitter.R[sample * splitter.outputs + place], z, e, stabilizer_here, dropped_here);
-    by_stabilizer += static_cast<double>(stabilizer_here);
-    dropped += static_cast<double>(dropped_here);
-    if (!task.bias) return;
-    const T b = splitter.b[place / task.channel_apart % task.channels];
-    T share(0);
-    for (int p = 0; p < Rule::max_parts; ++p)
-      if (splitter.bias_of[p] != Factor::none) share = share + math::apply(splitter.bias_of[p], b, splitter.gamma) * s[p];
-    task.bias[sample * splitter.outputs + place] = share;
-  });
-  if (!task.kept) return;
-  const double first = block_sum<double>(by_stabilizer, scratch), second = block_sum<double>(dropped, scratch);
-  if (threadIdx.x != 0) return;
-  task.kept[2 * Index(blockIdx.x)] = first;
-  task.kept[2 * Index(blockIdx.x) + 1] = second;
-}
-
-// out[row, k] = Σ over chunks of in[row, chunk, k], over count where that is not 1; one thread each, in order.
-template <class In, class Out>
-__global__ void finish_kernel(const In* in, Index rows, Index chunks, int width, Index count, Out* first, Out* second) {
-  const Index i = Index(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= rows * width) return;
-  const Index row = i / width;
-  const int k = static_cast<int>(i % width);
-  In sum(0);
-  for (Index c = 0; c < chunks; ++c) sum = sum + in[(row * chunks + c) * width + k];
-  if (count != 1) sum = sum / static_cast<In>(count);
-  if (second)  // each k has an array of its own
-    (k == 0 ? first : second)[row] = static_cast<Out>(sum);
-  else
-    first[i] = static_cast<Out>(sum);
-}
-
-template <class In, class Out>
-void finish(const char* operation, Stream stream, const In* in, Index rows, Index chunks, int width, Index count, Out* first,
-            Out* second) {
-  launch(operation, stream, {blocks(rows * width, split_threads), split_threads}, &finish_kernel<In, Out>, in, rows, chunks, width,
-         count, first, second);
-}
-
-template <class T, class Rule>
-void split_by_itself(const char* operation, Stream stream, const AffineMap& map, Splitter<T, Rule> splitter, const Account<T>* account) {
-  const Index outputs = map.z_size(), chunks = (outputs + chunk - 1) / chunk, all = map.samples * chunks;
-  const int apart = map.channels_last ? 1 : static_cast<int>(map.positions());
-  constexpr int denominators = Rule::denominators, warps = split_threads / warp;
-  const Shape shape{dim3(static_cast<unsigned>(all)), dim3(split_threads)};
-  Staged<T, Rule> task{splitter, chunks, apart, map.groups * map.outputs, nullptr, nullptr, nullptr};
-  Numbers<T> squares, mean_squares;
-  Numbers<double> kept;
-  if (splitter.rule.stabilizer == math::Stabilizer::rms && all > 0) {
-    squares = Numbers<T>(operation, all * denominators, stream);
-    mean_squares = Numbers<T>(operation, map.samples * denominators, stream);
-    task.squares = squares.data();
-    launch(operation, stream, {shape.grid, shape.block, room<T>(0, warps)}, &squares_kernel<T, Rule>, task);
-    finish<T, T>(operation, stream, squares.data(), map.samples, chunks, denominators, outputs, mean_squares.data(), nullptr);
-    task.splitter.mean_squares = mean_squares.data();
-  }
-  if (account) {
-    kept = Numbers<double>(operation, all * 2, stream);
-    task.kept = kept.data();
-    task.bias = splitter.b ? account->bias : nullptr;
-  }
-  launch(operation, stream, {shape.grid, shape.block, room<double>(0, warps)}, &split_kernel<T, Rule>, task);
-  if (account)
-    finish<double, T>(operation, stream, kept.data(), map.samples, chunks, 2, 1, account->stabilizer, account->dropped);
-}
 
 // ── the order of things ──
 
@@ -378,23 +233,6 @@ void carry_slots(const Layer<T>& layer, const Slot<T>* slots, int count, T* r) {
   }
 }
 
-template <class Rule>
-auto gamma_of(const Rule& rule) -> decltype(rule.gamma) {
-  return rule.gamma;
-}
-template <class... Any>
-int gamma_of(const Any&...) {
-  return 0;
-}
-template <class Rule>
-auto out_of_range_of(const Rule& rule) -> decltype(rule.out_of_range) {
-  return rule.out_of_range;
-}
-template <class... Any>
-math::OutOfRange out_of_range_of(const Any&...) {
-  return math::OutOfRange::raise;
-}
-
 // The relevance by one lowering of a rule.
 template <class T, class Rule>
 class Relevance {
@@ -415,7 +253,14 @@ class Relevance {
         rule_(rule),
         outputs_(layer.map.z_size()),
         by_itself_(layer.account || rule.stabilizer == math::Stabilizer::rms || summed_parts(rule) > most_slots),
-        splitter_{rule, {}, {}, {}, layer.constants.gamma, layer.b, layer.R, outputs_, nullptr} {}
+        splitter_{{rule, layer.R, outputs_, nullptr},
+                  {},
+                  {},
+                  {},
+                  layer.constants.gamma,
+                  layer.b,
+                  layer.map.channels_last ? 1 : static_cast<int>(layer.map.positions()),
+                  layer.map.groups * layer.map.outputs} {}
 
   // z: the pre-activation where it is known
   void run(const T* z, T* r) {
@@ -431,7 +276,7 @@ class Relevance {
     }
     if (by_itself_ || to_sum_ == 0) {
       store_sums<T>(layer_, nullptr, summed_, to_sum_);
-      split_by_itself(layer_.operation, layer_.stream, layer_.map, splitter_, layer_.account);
+      split_by_itself(layer_.operation, layer_.stream, layer_.map.samples, splitter_, layer_.account);
     } else {
       with_slots<max_parts>(to_sum_, [&](auto number) { sum_split<decltype(number)::value>(); });
     }
@@ -511,8 +356,6 @@ class Relevance {
     task.input[0] = rule_.part(0).input;
     task.weight[0] = rule_.part(0).weight;
     task.splitter = splitter_;
-    task.channel_apart = map.channels_last ? 1 : static_cast<int>(map.positions());
-    task.channels = map.groups * map.outputs;
     launch_product<T, 1>(layer_.operation, layer_.stream, task, layer_.w);
   }
 };
@@ -547,7 +390,7 @@ void affine_relevance(const char* operation, Stream stream, const AffineMap& map
   std::visit(
       [&](const auto& rule) {
         if constexpr (std::decay_t<decltype(rule)>::max_parts > 0) {
-          const Constants<T> constants{static_cast<T>(gamma_of(rule)), bounds, out_of_range_of(rule)};
+          const Constants<T> constants = constants_of(rule, bounds);
           const Layer<T> layer{operation, stream, map, x, w, b, R, constants, account};
           rule.lower(math::Known{false}, [&](const auto& lowering) { run(layer, lowering, z, r); });
         }

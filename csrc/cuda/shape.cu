@@ -1,38 +1,63 @@
 #include "cuda/shape.h"
 
-#include "machine/cuda/block.cuh"
-#include "machine/cuda/launch.cuh"
+#include "machine/cuda/elements.cuh"
 
 namespace relprop::cuda {
 
 namespace {
 
-constexpr int threads = 256;
+// The place of the i-th element of a shape.
+HD Index place_of(const Layout& layout, Index i) {
+  Index place = 0;
+  for (int d = layout.rank - 1; d >= 0; --d) {
+    place += remainder(i, layout.shape[d]) * layout.strides[d];
+    i = quotient(i, layout.shape[d]);
+  }
+  return place;
+}
 
 template <class From, class To>
-__global__ void pack_kernel(const Layout layout, Index size, const From* from, To* to) {
-  const Index i = Index(blockIdx.x) * threads + threadIdx.x;
-  if (i >= size) return;
-  Index rest = i, place = 0;
-  for (int d = layout.rank - 1; d >= 0; --d) {
-    place += rest % layout.shape[d] * layout.strides[d];
-    rest /= layout.shape[d];
+struct Pack {
+  Layout layout;
+  const From* from;
+  To* to;
+  HD void operator()(Index i) const { to[i] = static_cast<To>(from[place_of(layout, i)]); }
+};
+
+template <class T>
+struct Gather {
+  Layout kept, summed;
+  const T* from;
+  T* to;
+  HD void operator()(Index i) const {
+    const Index first = place_of(kept, i), count = summed.size();
+    T sum(0);
+    for (Index k = 0; k < count; ++k) sum = sum + from[first + place_of(summed, k)];
+    to[i] = sum;
   }
-  to[i] = static_cast<To>(from[place]);
-}
+};
 
 }  // namespace
 
+template <class T>
+void gather(const char* operation, Stream stream, const Layout& from_layout, const T* from, const Index* to_shape, T* to) {
+  Layout kept = from_layout, summed = from_layout;
+  for (int d = 0; d < kept.rank; ++d) {
+    (to_shape[d] == from_layout.shape[d] ? summed : kept).shape[d] = 1;
+  }
+  for_each_element(operation, stream, kept.size(), Gather<T>{kept, summed, from, to});
+}
+
+template void gather(const char*, Stream, const Layout&, const float*, const Index*, float*);
+template void gather(const char*, Stream, const Layout&, const double*, const Index*, double*);
+
 template <class From, class To>
 void pack(const char* operation, Stream stream, const Layout& layout, const From* from, To* to) {
-  const Index size = layout.size();
-  launch(operation, stream, {blocks(size, threads), threads}, &pack_kernel<From, To>, layout, size, from, to);
+  for_each_element(operation, stream, layout.size(), Pack<From, To>{layout, from, to});
 }
 
 template void pack(const char*, Stream, const Layout&, const float*, float*);
 template void pack(const char*, Stream, const Layout&, const float*, double*);
 template void pack(const char*, Stream, const Layout&, const double*, double*);
-template void pack(const char*, Stream, const Layout&, const std::int32_t*, Index*);
-template void pack(const char*, Stream, const Layout&, const Index*, Index*);
 
 }  // namespace relprop::cuda

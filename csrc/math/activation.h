@@ -61,7 +61,7 @@ HD T bell(T z) {
 // [abramowitz1964] 26.2.11, 7.4.11; [hunter1972]
 struct InverseOddFactorial {
   template <class T>
-  static constexpr T at(int k) {
+  HD static constexpr T at(int k) {
     double product = 1;
     for (int odd = 3; odd <= 2 * k + 1; odd += 2) product *= odd;
     return T(1 / product);
@@ -69,7 +69,7 @@ struct InverseOddFactorial {
 };
 
 template <class T>
-constexpr T gaussian(int n) {  // exp(-n² h²/2)
+HD constexpr T gaussian(int n) {  // exp(-n² h²/2)
   constexpr double table[] = {
       0.8225775623986646, 0.45783336177161427, 0.17242162389375282, 0.04393693362340742, 0.0075756774442599355,
       0.00088382630693505, 6.97695771959971e-05, 3.726653172078671e-06, 1.3468696888087105e-07, 3.293714110306081e-09,

@@ -344,7 +344,7 @@ class PReLU(PiecewiseLinear):
     def _slope(self, z):
         if self.slope.shape != (1,):
             check_shape("slope", self.slope, z.shape[1:2])
-        return np.reshape(self.slope, (1, -1) + (1,) * (z.ndim - 2))
+        return np.reshape(self.slope, ((1, -1) + (1,) * (z.ndim - 2))[-z.ndim :])
 
     def value(self, z):
         return np.where(z > 0, z, self._slope(z) * z)

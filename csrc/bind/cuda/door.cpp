@@ -2,7 +2,6 @@
 
 #include <limits>
 
-#include "cuda/shape.h"
 #include "cuda/z_box.h"
 
 namespace relprop::bind {
@@ -17,29 +16,22 @@ py::object check_module() { return py::module_::import("pyref.check"); }
 
 }  // namespace
 
-Argument::Argument(const char* name, const py::object& x, Kind kind) : name(name), object(x) {
-  if (x.is_none() && kind == Kind::floats_or_none) return;
-  if (bind::is_on_device(x)) {
-    device = device_array(name, x);
-    const bool fits = kind == Kind::integers ? std::strchr("iu", device->kind) != nullptr
-                                             : device->kind == 'f' && (device->width == 4 || device->width == 8);
-    if (fits) return;
-    if (kind != Kind::integers) check_module().attr("check_float")(name, x);
-    throw py::type_error(std::string(name) + " has dtype " + py::str(x.attr("dtype")).cast<std::string>() + ", expected " +
-                         (kind == Kind::integers ? "integers" : "float32 or float64"));
-  }
-  if (kind != Kind::integers) {
+Argument::Argument(const char* name, const py::object& x, bool may_be_none) : name(name), object(x) {
+  if (x.is_none() && may_be_none) return;
+  if (!bind::is_on_device(x)) {
     host = floats(name, x);
     return;
   }
-  host = py::cast<py::array>(x);
-  if (std::strchr("iu", host->dtype().kind()) == nullptr)
-    throw py::type_error(std::string(name) + " has dtype " + py::str(host->dtype()).cast<std::string>() + ", expected integers");
+  device = device_array(name, x);
+  if (device->kind == 'f' && (device->width == 4 || device->width == 8)) return;
+  check_module().attr("check_float")(name, x);
+  throw py::type_error(std::string(name) + " has dtype " + device->dtype() + ", expected float32 or float64");
 }
 
 std::vector<Index> Argument::shape() const { return host ? shape_of(*host) : device ? device->shape : std::vector<Index>{}; }
-char Argument::kind() const { return host ? host->dtype().kind() : device->kind; }
-int Argument::width() const { return host ? static_cast<int>(host->itemsize()) : device->width; }
+bool Argument::is_double() const { return host ? host->itemsize() == 8 : device && device->width == 8; }
+
+py::array on_host(const Argument& x) { return x.host ? *x.host : to_host(*x.device); }
 
 void check_shape(const Argument& x, const std::vector<Index>& expected) {
   const auto shape = x.shape();
@@ -60,7 +52,20 @@ void check_sample(const char* name, const std::vector<Index>& shape) {
                           std::to_string(std::numeric_limits<int>::max()) + " on CUDA");
 }
 
-Call::Call(const char* operation, std::initializer_list<const Argument*> arguments) : operation_(operation) {
+cuda::Layout layout_of(const std::vector<Index>& shape) {
+  cuda::Layout layout;
+  layout.rank = static_cast<int>(shape.size());
+  if (layout.rank > cuda::Layout::most) throw py::value_error("an array has more axes than kernels on CUDA take");
+  Index apart = 1;
+  for (std::size_t d = shape.size(); d-- > 0;) {
+    layout.shape[d] = shape[d];
+    layout.strides[d] = apart;
+    apart *= shape[d];
+  }
+  return layout;
+}
+
+Call::Call(const char* operation, const std::vector<const Argument*>& arguments) : operation_(operation) {
   const Argument* first = nullptr;
   for (const Argument* x : arguments) {
     if (!*x) continue;
@@ -69,44 +74,37 @@ Call::Call(const char* operation, std::initializer_list<const Argument*> argumen
     if (!alike)
       throw std::runtime_error(std::string(operation) + ": " + x->name + " is " + place(*x) + " and " + first->name + " is " +
                                place(*first) + "; move one to the other");
-    is_double_ = is_double_ || (x->kind() == 'f' && x->width() == 8);
+    is_double_ = is_double_ || x->is_double();
   }
   on_device_ = first && first->device;
   if (on_device_) device_ = cuda::OnDevice(operation, first->device->device);
   stream_ = current_stream(operation);
 }
 
-const void* Call::typed(const Argument& x, char kind, int width) {
+const void* Call::typed(const Argument& x, char kind, int width, const std::vector<Index>& shape) {
   if (!x) return nullptr;
+  DeviceArray given;
   if (x.host) {
     const py::array packed = py::module_::import("numpy").attr("ascontiguousarray")(*x.host, std::string(1, kind) + std::to_string(width));
-    held_.push_back(new_array(operation_, kind, width, x.shape()));
-    cuda::upload(operation_, held_.back().data, packed.data(), static_cast<std::size_t>(packed.nbytes()), stream_);
-    return held_.back().data;
+    given = new_array(operation_, kind, width, x.shape());
+    cuda::upload(operation_, given.data, packed.data(), static_cast<std::size_t>(packed.nbytes()), stream_);
+  } else {
+    // Whoever frees it does so in the order of a stream: the array's, or its library's current one, which is ours then.
+    given = *x.device;
+    if (given.stream && given.stream != stream_) {
+      cuda::order(operation_, given.stream, stream_);
+      must_wait_ = true;
+    }
+    must_wait_ = must_wait_ || (!py::isinstance<DeviceArray>(x.object) && !is_callers_stream());
   }
-  // Whoever frees it does so in the order of a stream: the array's, or its library's current one, which is ours then.
-  const DeviceArray& given = *x.device;
-  if (given.stream && given.stream != stream_) {
-    cuda::order(operation_, given.stream, stream_);
-    must_wait_ = true;
-  }
-  must_wait_ = must_wait_ || (!py::isinstance<DeviceArray>(x.object) && !is_callers_stream());
-  if (given.is_packed() && given.kind == kind && given.width == width) {
-    held_.push_back(given);
-    return given.data;
-  }
-  cuda::Layout layout;
-  layout.rank = static_cast<int>(given.shape.size());
-  if (layout.rank > cuda::Layout::most) throw py::value_error(std::string(x.name) + " has more axes than a device array may have");
-  std::copy(given.shape.begin(), given.shape.end(), layout.shape);
-  std::copy(given.strides.begin(), given.strides.end(), layout.strides);
   held_.push_back(given);
-  DeviceArray packed = new_array(operation_, kind, width, given.shape);
-  if (kind == 'i' && given.width == 4)
-    cuda::pack(operation_, stream_, layout, static_cast<const std::int32_t*>(given.data), static_cast<Index*>(packed.data));
-  else if (kind == 'i')
-    cuda::pack(operation_, stream_, layout, static_cast<const Index*>(given.data), static_cast<Index*>(packed.data));
-  else if (width == 4)
+  if (given.is_packed() && given.width == width && given.shape == shape) return given.data;
+  cuda::Layout layout = layout_of(shape);
+  const std::size_t ahead = shape.size() - given.shape.size();
+  for (std::size_t d = 0; d < shape.size(); ++d)
+    layout.strides[d] = d < ahead || given.shape[d - ahead] == 1 ? 0 : given.strides[d - ahead];
+  const DeviceArray packed = new_array(operation_, kind, width, shape);
+  if (width == 4)
     cuda::pack(operation_, stream_, layout, static_cast<const float*>(given.data), static_cast<float*>(packed.data));
   else if (given.width == 4)
     cuda::pack(operation_, stream_, layout, static_cast<const float*>(given.data), static_cast<double*>(packed.data));
@@ -117,21 +115,12 @@ const void* Call::typed(const Argument& x, char kind, int width) {
 }
 
 template <class T>
-const T* Call::in(const Argument& x) {
-  return static_cast<const T*>(typed(x, 'f', sizeof(T)));
-}
-template const float* Call::in(const Argument&);
-template const double* Call::in(const Argument&);
-
-const Index* Call::integers(const Argument& x) { return static_cast<const Index*>(typed(x, 'i', 8)); }
-
-template <class T>
-DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x) {
+DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x, const T* data, const std::vector<Index>& shape) {
   const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
   DeviceRule<T> made{with_rule<T>(rule, [](const auto& compiled) -> AnyRule<T> { return compiled; }, is_bound), {}};
   const auto* box = std::get_if<math::ZBox<T>>(&made.rule);
   if (!box) return made;
-  auto sample = x.shape();
+  auto sample = shape;
   sample.erase(sample.begin());
   const auto numpy = py::module_::import("numpy");
   const T* bounds[2];
@@ -149,17 +138,16 @@ DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x)
   if (box->out_of_range == math::OutOfRange::raise) {
     Index size = 1;
     for (const Index n : sample) size *= n;
-    const T* data = call.in<T>(x);
     bool is_inside = true;
     call.run([&] {
-      is_inside = cuda::is_inside_box(call.operation(), call.stream(), data, x.shape()[0], size, made.bounds.low, made.bounds.high);
+      is_inside = cuda::is_inside_box(call.operation(), call.stream(), data, shape[0], size, made.bounds.low, made.bounds.high);
     });
-    if (!is_inside) rule.attr("input_part")(0, x.host ? py::object(*x.host) : py::object(to_host(*x.device)));  // raises
+    if (!is_inside) rule.attr("input_part")(0, on_host(x));  // raises
   }
   return made;
 }
-template DeviceRule<float> device_rule(Call&, const py::object&, const Argument&);
-template DeviceRule<double> device_rule(Call&, const py::object&, const Argument&);
+template DeviceRule<float> device_rule(Call&, const py::object&, const Argument&, const float*, const std::vector<Index>&);
+template DeviceRule<double> device_rule(Call&, const py::object&, const Argument&, const double*, const std::vector<Index>&);
 
 py::object pass(const Argument& x, const Argument& R) {
   if (x.shape() != R.shape()) throw py::value_error("rule Pass needs one input of the output's shape; give this node another rule");

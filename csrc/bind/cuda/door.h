@@ -2,39 +2,42 @@
 // memory. Arguments in host memory are copied there, and results come back to where the arguments are.
 #pragma once
 
-#include <initializer_list>
 #include <optional>
 
 #include "array.h"
 #include "bind/door.h"
+#include "cuda/shape.h"
 
 namespace relprop::bind {
 
 // One argument: an array in host memory, one in device memory, or None.
 struct Argument {
-  enum class Kind { floats, floats_or_none, integers };
 
   const char* name;
   py::object object;
   std::optional<py::array> host;
   std::optional<DeviceArray> device;
 
-  Argument(const char* name, const py::object& x, Kind kind = Kind::floats);
+  Argument(const char* name, const py::object& x, bool may_be_none = false);
   explicit operator bool() const { return host || device; }
   std::vector<Index> shape() const;
   Index ndim() const { return static_cast<Index>(shape().size()); }
-  char kind() const;
-  int width() const;
+  bool is_double() const;
 };
 
-inline Argument or_none(const char* name, const py::object& x) { return Argument(name, x, Argument::Kind::floats_or_none); }
-inline Argument integers(const char* name, const py::object& x) { return Argument(name, x, Argument::Kind::integers); }
+inline Argument or_none(const char* name, const py::object& x) { return Argument(name, x, true); }
+
+// Its numbers as a NumPy array.
+py::array on_host(const Argument& x);
 
 // Raises unless the argument has the expected shape, in pyref.check's words.
 void check_shape(const Argument& x, const std::vector<Index>& expected);
 
 // Raises unless an int counts the elements of a sample of an array with this shape, as kernels do.
 void check_sample(const char* name, const std::vector<Index>& shape);
+
+// An array in C order.
+cuda::Layout layout_of(const std::vector<Index>& shape);
 
 // A result of a call.
 template <class T>
@@ -46,7 +49,7 @@ struct Output {
 // What one call is given: all of it in host memory, or all on one device, which is the current one until it ends.
 class Call {
  public:
-  Call(const char* operation, std::initializer_list<const Argument*> arguments);
+  Call(const char* operation, const std::vector<const Argument*>& arguments);
 
   const char* operation() const { return operation_; }
   cuda::Stream stream() const { return stream_; }
@@ -59,10 +62,15 @@ class Call {
     return f(float{});
   }
 
-  // The argument's numbers in C order; null for None.
+  // The argument's numbers in C order, spread to a shape that it broadcasts to; null for None.
   template <class T>
-  const T* in(const Argument& x);
-  const Index* integers(const Argument& x);
+  const T* in(const Argument& x, const std::vector<Index>& shape) {
+    return static_cast<const T*>(typed(x, 'f', sizeof(T), shape));
+  }
+  template <class T>
+  const T* in(const Argument& x) {
+    return in<T>(x, x.shape());
+  }
 
   // Room for a result, and the result where the caller wants it.
   template <class T>
@@ -74,6 +82,20 @@ class Call {
     return on_device_ ? py::cast(result.array) : py::object(to_host(result.array));
   }
 
+  // The adjoint of spreading: a signal summed to the shape of what was spread.
+  template <class T>
+  Output<T> gathered(const T* signal, const std::vector<Index>& from, const std::vector<Index>& to) {
+    const auto sum = out<T>(to);
+    cuda::gather(operation_, stream_, layout_of(from), signal, to.data(), sum.data());
+    return sum;
+  }
+  template <class T>
+  Output<T> gathered(const Output<T>& signal, const std::vector<Index>& to) {
+    if (signal.array.shape == to) return signal;
+    held_.push_back(signal.array);
+    return gathered(signal.data(), signal.array.shape, to);
+  }
+
   // Runs the schedule without the GIL.
   template <class F>
   void run(F&& f) {
@@ -83,7 +105,7 @@ class Call {
   }
 
  private:
-  const void* typed(const Argument& x, char kind, int width);
+  const void* typed(const Argument& x, char kind, int width, const std::vector<Index>& shape);
 
   const char* operation_;
   bool on_device_ = false, is_double_ = false;
@@ -93,14 +115,18 @@ class Call {
   std::vector<DeviceArray> held_;
 };
 
-// A rule for a layer whose input is x, with the bounds of a box as arrays in device memory.
+// A rule for a layer whose input is x, spread to a shape as `data`, with the bounds of a box as arrays in device memory.
 template <class T>
 struct DeviceRule {
   AnyRule<T> rule;
   Bounds<T> bounds;
 };
 template <class T>
-DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x);
+DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x, const T* data, const std::vector<Index>& shape);
+template <class T>
+DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x) {
+  return device_rule(call, rule, x, call.in<T>(x), x.shape());
+}
 
 // Pass: R itself where it has the shape of the one input x.
 py::object pass(const Argument& x, const Argument& R);

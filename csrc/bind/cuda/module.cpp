@@ -6,7 +6,11 @@
 namespace py = pybind11;
 using namespace relprop;
 
+void bind_cuda_activation(py::module_& module);
+void bind_cuda_batchnorm(py::module_& module);
+void bind_cuda_conv(py::module_& module);
 void bind_cuda_dense(py::module_& module);
+void bind_cuda_merge(py::module_& module);
 
 namespace {
 
@@ -37,7 +41,11 @@ void bind_cuda(py::module_& module) {
     }
   });
   bind::bind_array(module);
+  bind_cuda_activation(module);
+  bind_cuda_batchnorm(module);
+  bind_cuda_conv(module);
   bind_cuda_dense(module);
+  bind_cuda_merge(module);
   module.def("devices", &devices);
   module.def("no_device", &cuda::no_device);
   module.def("versions", &cuda::versions);
