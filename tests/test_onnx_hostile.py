@@ -87,6 +87,15 @@ def test_every_truncation_is_refused_or_still_a_model(place):
         assert answer(place, DATA[:length]) is None
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_wide_input_costs_less_than_one_sample(place, axis):
+    """Shapes are found with a batch of no samples: a million places of an image need no million numbers."""
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 2**20
+    assert answer(place, model.SerializeToString()) is None
+
+
 @given(st.data())
 def test_flipped_bits_are_a_model_or_one_error(place, data):
     bits = data.draw(st.lists(st.integers(0, len(DATA) * 8 - 1), min_size=1, max_size=8))

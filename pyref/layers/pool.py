@@ -214,8 +214,8 @@ def max_pool_windows(x, kernel, stride, padding, dilation, ceil_mode):
 
 def _looks(x, windows):
     """What each tap sees, and where that lies inside the image (which broadcasts over samples and channels)."""
-    image = ones_like(x, (1, 1, *windows.lengths))
-    return list(windows.look(x)), [seen != 0 for seen in windows.look(image)]
+    image = np.ones_like(x, dtype=bool, shape=(1, 1, *windows.lengths))
+    return list(windows.look(x)), list(windows.look(image))
 
 
 def _maximum(seen, accepted):
