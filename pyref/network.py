@@ -6,6 +6,7 @@ from typing import Any
 
 from pyref.check import check_shape, nearest
 from pyref.layers import Layer
+from pyref.layers.layer import Inputs
 from pyref.numerics import zeros_like
 
 __all__ = ["Node", "Network", "Record", "Ref"]
@@ -37,8 +38,14 @@ class Record(Mapping):
     `layers` are the layers that made it, by node.
     """
 
-    def __init__(self, values: dict[Ref, Any], layers: Mapping[str, Layer] | None = None):
+    def __init__(
+        self,
+        values: dict[Ref, Any],
+        layers: Mapping[str, Layer] | None = None,
+        inputs: Mapping[str, Inputs] | None = None,
+    ):
         self._values = values
+        self._inputs = dict(inputs or {})
         self.layers = dict(layers or {})
 
     def __getitem__(self, key):
@@ -51,8 +58,9 @@ class Record(Mapping):
         return len(self._values)
 
     def inputs(self, node):
-        """The tuple of the node's inputs."""
-        return tuple(self._values[i] for i in node.inputs)
+        """The tuple of the node's inputs, with what its layer kept where the record holds that."""
+        known = self._inputs.get(node.name)
+        return tuple(self._values[i] for i in node.inputs) if known is None else known
 
     def output(self, node):
         """The node's output, a tuple if the layer has several."""
@@ -216,16 +224,18 @@ class Network:
         backend = backend or _pyref()
         given = {_ref(k): v for k, v in (given or {}).items()}
         values: dict[Ref, Any] = dict(given)
+        inputs: dict[str, Inputs] = {}
         needed = self._needed(given)
         for name, array in self.input_arrays(x, needed, given).items():
             values[name, 0] = array
         for node in self.nodes.values():
             if node.name not in needed:
                 continue
-            y = node.layer.forward(backend, *(values[i] for i in node.inputs))
+            inputs[node.name] = Inputs(values[i] for i in node.inputs)
+            y = node.layer.run(backend, inputs[node.name])
             for k, part in enumerate(y if node.layer.outputs > 1 else (y,)):
                 values.setdefault((node.name, k), part)
-        return Record(values, {name: node.layer for name, node in self.nodes.items() if name in needed})
+        return Record(values, {name: node.layer for name, node in self.nodes.items() if name in needed}, inputs)
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""

@@ -512,3 +512,19 @@ def test_lengths_must_be_integers_and_those_of_the_baseline():
     layer, a, b = pyref.LSTM(W_X, W_H, masked=True), (X, np.array([1, 2])), (X, np.array([2, 2]))
     with pytest.raises(ValueError, match="the baseline has other lengths than x"):
         layer.multiplier(pyref, a, None, b, None, X[..., :2])
+
+
+def test_a_network_runs_its_lstm_once():
+    """What the way back needs of the forward pass is kept by the network's record, one for each backend."""
+    (x, w_x, w_h, b), _, _ = draw(0, dtype=float)
+    network = pyref.Network.sequential([pyref.LSTM(w_x, w_h, b, output="last")], shape=x.shape[1:])
+    calls = []
+    backend = SimpleNamespace(**{name: getattr(pyref, name) for name in pyref.__all__})
+    backend.lstm_forward = lambda *args, **options: calls.append(1) or pyref.lstm_forward(*args, **options)
+    record = network.forward(x, backend)
+    node = network.nodes["lstm1"]
+    for _ in range(2):
+        got = node.layer.gradient(backend, record.inputs(node), record.output(node), record["lstm1"])
+    assert len(calls) == 1
+    again = node.layer.gradient(pyref, (x,), record.output(node), record["lstm1"])
+    np.testing.assert_array_equal(got[0], again[0])

@@ -2,7 +2,26 @@
 
 from typing import Any, ClassVar
 
-__all__ = ["Layer", "AffineLayer"]
+__all__ = ["Inputs", "Layer", "AffineLayer"]
+
+
+class Inputs(tuple):
+    """The inputs of a node in a forward pass, with what its layer keeps for the way back."""
+
+    _kept: list[tuple[Any, Any]]
+
+    def __new__(cls, arrays):
+        self = super().__new__(cls, arrays)
+        self._kept = []
+        return self
+
+    def keep(self, backend, make):
+        """make(), which is called once for each backend."""
+        for known, value in self._kept:
+            if known is backend:
+                return value
+        self._kept.append((backend, make()))
+        return self._kept[-1][1]
 
 
 class Layer:
@@ -17,6 +36,9 @@ class Layer:
         tangent      dy = (∂y/∂x) dx
         relevance    R_x under a propagation rule, or for a node that is not affine its own convention
         multiplier   DeepLIFT Rescale: M_x with Σ M_x (x - x̄) = Σ M (y - ȳ) where the node is complete
+
+    A network asks for its forward pass through `run`, whose x is an `Inputs`: a layer that computes more than its
+    output, and needs it again, keeps it there.
 
     A piecewise linear layer also answers
 
@@ -41,6 +63,9 @@ class Layer:
 
     def forward(self, backend: Any, *x: Any) -> Any:
         raise NotImplementedError
+
+    def run(self, backend: Any, x: Inputs) -> Any:
+        return self.forward(backend, *x)
 
     def gradient(self, backend: Any, x: tuple, y: Any, G: Any) -> tuple:
         raise NotImplementedError

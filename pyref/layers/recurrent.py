@@ -8,7 +8,7 @@ import numpy as np
 
 from pyref.check import check_choice, check_shape
 from pyref.layers.affine import Term, affine_relevance
-from pyref.layers.layer import Layer
+from pyref.layers.layer import Inputs, Layer
 from pyref.numerics import ones_like, safe_divide, zeros_like
 from pyref.rules import Norm
 from pyref.trace import Account
@@ -346,7 +346,10 @@ class Recurrent(Layer):
         return None if value is None else zeros_like(x, shape=(x.shape[0], self.width(k))) + value[k]
 
     def _unroll(self, backend, x):
-        """The forward pass, layer by layer: lists of Run."""
+        """The forward pass, layer by layer: lists of Run. Inputs of a network's record keep it."""
+        return (x if isinstance(x, Inputs) else Inputs(x)).keep(backend, lambda: self._runs(backend, x))
+
+    def _runs(self, backend, x):
         sequence, layers = x[0], []
         for layer in self._layers():
             runs = []
@@ -370,6 +373,9 @@ class Recurrent(Layer):
         return (S, None) if self.masked else (S,)
 
     def forward(self, backend, *x):
+        return self.run(backend, Inputs(x))
+
+    def run(self, backend, x):
         runs = self._unroll(backend, x)[-1]
         parts = [run.record.h_last if self.output == "last" else run.h for run in runs]
         return np.concatenate(parts, axis=-1)
