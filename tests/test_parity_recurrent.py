@@ -45,7 +45,7 @@ class Case:
     def draw(self, draw, shape):
         return draw(layouts)(values(draw(SIGNED), self.shapes[shape], self.dtype, draw(generators)))
 
-    def call(self, module, question, weights, **more):
+    def call(self, module, question, weights, /, **more):
         return getattr(module, f"{self.stem}_{question}")(**weights, **more, **self.options)
 
     def near(self, v):
@@ -61,13 +61,13 @@ class Case:
         record = self.call(pyref, "forward", exact, **states)[1]
         return _with_arrays(record, lambda v: v.astype(self.dtype))
 
-    def assert_back(self, backend, question, weights, signals, words, record, label):
+    def assert_back(self, backend, question, signals, words, record, label, mine=None, theirs=None):
         """A function that runs a signal through a record: each of its results within the bound."""
-        names = [k for k in weights if k in ("x", "w_x", "w_h", "b", "b_n")]
-        order = {k: weights[k] for k in names}
-        got = self.call(backend, question, order, **signals, **words, **record)
+        kept = ({"account": mine}, {"account": theirs}) if mine else ({}, {})
+        got = self.call(backend, question, self.weights, **signals, **words, **record, **kept[0])
         exact = {k: _with_arrays(v, self.near) for k, v in record.items()}
-        want = self.call(pyref, question, self.near(order), **self.near(signals), **words, **exact)
+        weights = self.near(self.weights)
+        want = self.call(pyref, question, weights, **self.near(signals), **words, **exact, **kept[1])
         for g, w in zip(got, want, strict=True):
             assert_within(g, w.value, w.error, self.dtype, label)
 
@@ -81,81 +81,113 @@ def lstm(draw, dtype):
     return Case(draw, "lstm", dtype, 4, ("h0", "c0"))
 
 
+def gru(draw, dtype):
+    case = Case(draw, "gru", dtype, 3, ("h0",))
+    case.options["linear_before_reset"] = draw(st.booleans())
+    with_b_n = case.options["linear_before_reset"] and draw(st.booleans())
+    b_n = values("normal", case.shapes["state"][1:], dtype, draw(generators))
+    case.weights["b_n"] = b_n if with_b_n else None
+    return case
+
+
+LAYERS = {"lstm": lstm, "gru": gru}
+GATE_NAMES = {"lstm": "ifgo", "gru": "run"}
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layer", LAYERS)
 @given(data=st.data())
-def test_lstm_forward(backend, dtype, data):
+def test_forward(backend, layer, dtype, data):
     """Every step from the states that the kernel says it started from, which are those it says it left."""
-    case = lstm(data.draw, dtype)
-    h, record = case.call(backend, "forward", case.weights, **case.states)
-    want, _ = case.call(pyref, "forward", case.weights, **case.states)
-    assert isinstance(record, pyref.LSTMRecord) and h.shape == want.shape
+    case = LAYERS[layer](data.draw, dtype)
+    states, weights = [name[0] for name in case.states], case.weights
+    h, record = case.call(backend, "forward", weights, **case.states)
+    want, wanted = case.call(pyref, "forward", weights, **case.states)
+    assert type(record) is type(wanted) and h.shape == want.shape
     order, zeros = list(record.order), np.zeros(case.shapes["state"], dtype)
-    for name in ("h", "c"):
-        states, before = getattr(record, name), getattr(record, f"{name}_prev")
-        given = case.states[f"{name}0"]
-        np.testing.assert_array_equal(before[:, order[0]], zeros if given is None else given)
-        np.testing.assert_array_equal(before[:, order[1:]], states[:, order[:-1]])
-    weights = {k: case.near(v) for k, v in case.weights.items() if k != "x"}
+    for name in states:
+        after, before = getattr(record, name), getattr(record, f"{name}_prev")
+        start = case.states[f"{name}0"]
+        np.testing.assert_array_equal(before[:, order[0]], zeros if start is None else start)
+        np.testing.assert_array_equal(before[:, order[1:]], after[:, order[:-1]])
+    exact = {k: case.near(v) for k, v in weights.items() if k != "x"}
+    form = {k: v for k, v in case.options.items() if k == "linear_before_reset"}
     for t in order:
         at = record.at(t)
-        _, step = pyref.lstm_forward(
-            case.near(at.x[:, None]), **weights, h0=case.near(at.h_prev), c0=case.near(at.c_prev)
-        )
+        start = {f"{name}0": case.near(getattr(at, f"{name}_prev")) for name in states}
+        _, step = getattr(pyref, f"{layer}_forward")(case.near(at.x[:, None]), **exact, **start, **form)
         valid = np.ones(len(h), bool) if case.options["lengths"] is None else case.options["lengths"] > t
-        for name in ("z", "i", "f", "g", "o", "c", "h"):
+        for name in ("z", *GATE_NAMES[layer], *states, *("q" if layer == "gru" else "")):
             one, got = getattr(step.at(0), name), getattr(at, name)
-            rows = valid if name in "ch" else slice(None)
-            assert_within(got[rows], one.value[rows], one.error[rows], dtype, f"lstm forward {name}")
-        for name in ("c", "h"):
+            rows = valid if name in states else slice(None)
+            assert_within(got[rows], one.value[rows], one.error[rows], dtype, f"{layer} forward {name}")
+        for name in states:
             np.testing.assert_array_equal(getattr(at, name)[~valid], getattr(at, f"{name}_prev")[~valid])
         np.testing.assert_array_equal(h[:, t], np.where(valid[:, None], at.h, 0))
-        np.testing.assert_array_equal(at.x, np.where(valid[:, None], case.weights["x"][:, t], 0))
+        np.testing.assert_array_equal(at.x, np.where(valid[:, None], weights["x"][:, t], 0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layer", LAYERS)
+@FEWER
 @given(data=st.data())
-def test_lstm_signals(backend, dtype, data):
+def test_signals(backend, layer, dtype, data):
     """Gradient, tangent and DeepLIFT."""
-    case = lstm(data.draw, dtype)
+    case = LAYERS[layer](data.draw, dtype)
     record = {"record": case.record(case.weights)}
     G, last = case.draw(data.draw, "h"), case.draw(data.draw, "state") if data.draw(st.booleans()) else None
-    case.assert_back(backend, "gradient", case.weights, {"G": G, "G_last": last}, {}, record, "lstm gradient")
-    changes = {"dx": case.draw(data.draw, "x"), "dh0": last, "dc0": case.draw(data.draw, "state")}
-    case.assert_back(backend, "tangent", case.weights, changes, {}, record, "lstm tangent")
+    case.assert_back(backend, "gradient", {"G": G, "G_last": last}, {}, record, f"{layer} gradient")
+    changes = {"dx": case.draw(data.draw, "x")} | {f"d{k}": case.draw(data.draw, "state") for k in case.states}
+    case.assert_back(backend, "tangent", changes, {}, record, f"{layer} tangent")
     x0 = values(data.draw(SIGNED), case.shapes["x"], dtype, data.draw(generators))
     record["record0"] = case.record(case.weights | {"x": x0})
     words = {"product": data.draw(st.sampled_from(pyref.PRODUCTS))}
     signals = {"x0": x0, "M": G, "M_last": last}
-    case.assert_back(backend, "multiplier", case.weights, signals, words, record, "lstm multiplier")
+    case.assert_back(backend, "multiplier", signals, words, record, f"{layer} multiplier")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in pyref.RULES if name != "pass_"])
+@pytest.mark.parametrize("layer", LAYERS)
 @FEWER
 @given(data=st.data())
-def test_lstm_relevance(backend, name, dtype, data):
-    case = lstm(data.draw, dtype)
+def test_relevance(backend, layer, name, dtype, data):
+    """And every column of the account."""
+    case = LAYERS[layer](data.draw, dtype)
     rule, gate = data.draw(st.sampled_from(RULES[name])), data.draw(GATES)
     if name == "z_box" and rule.out_of_range == "raise":
         rule = replace(rule, low=-1e6, high=1e6)
-    record = {"record": case.record(case.weights)}
     signals = {"R": case.draw(data.draw, "h"), "R_last": case.draw(data.draw, "state")}
-    accounts = pyref.Account(), pyref.Account()
-    words = {"rule": rule, "gate": gate}
-    assert_account(case, backend, signals, words, record, *accounts, f"lstm {name}")
-
-
-def assert_account(case, backend, signals, words, record, mine, theirs, label):
-    """Relevance, and every column of the account."""
-    got = case.call(backend, "relevance", case.weights, **signals, **words, **record, account=mine)
-    exact = {k: _with_arrays(v, case.near) for k, v in record.items()}
-    want = case.call(
-        pyref, "relevance", case.near(case.weights), **case.near(signals), **words, **exact, account=theirs
-    )
-    for g, w in zip(got, want, strict=True):
-        assert_within(g, w.value, w.error, case.dtype, label)
+    mine, theirs = pyref.Account(), pyref.Account()
+    record, words = {"record": case.record(case.weights)}, {"rule": rule, "gate": gate}
+    case.assert_back(backend, "relevance", signals, words, record, f"{layer} {name}", mine, theirs)
     assert (mine.bias is None) == (theirs.bias is None)
     for column in ("bias", "stabilizer", "dropped", "state"):
-        w, g = getattr(theirs, column), np.asarray(getattr(mine, column))
-        if w is not None:
-            assert_within(g, w.value, w.error, case.dtype, f"{label}, {column}")
+        want, got = getattr(theirs, column), np.asarray(getattr(mine, column))
+        if want is not None:
+            assert_within(got, want.value, want.error, dtype, f"{layer} {name}, {column}")
+
+
+# ---- the harness ----
+
+
+@pytest.mark.parametrize("slip", ["1e-9", "dropped", "swapped"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_bound_bites(layer, slip):
+    """It refuses a relative error of 1e-9, a step that was left out, and two gates in each other's place."""
+    rng = np.random.default_rng(3)
+    gates = {"lstm": 4, "gru": 3}[layer]
+    shapes = {"x": (3, 4, 5), "w_x": (5, gates * 6), "w_h": (6, gates * 6), "b": (gates * 6,)}
+    weights = {k: rng.normal(size=s) for k, s in shapes.items()} | ({"b_n": None} if layer == "gru" else {})
+    R, rule = rng.normal(size=(3, 4, 6)), pyref.Epsilon(0.1)
+    near = {k: v if v is None else Near.exact(v, np.float64, 40) for k, v in weights.items()}
+    want = getattr(pyref, f"{layer}_relevance")(**near, R=Near.exact(R, np.float64, 40), rule=rule, gate="half")[0]
+    if slip == "swapped":
+        weights["w_x"] = np.roll(weights["w_x"], 6, axis=1)
+    got = getattr(pyref, f"{layer}_relevance")(**weights, R=R, rule=rule, gate="half")[0]
+    if slip == "dropped":
+        got[1, 2] = 0
+    got = got * (1 + 1e-9) if slip == "1e-9" else got
+    assert np.isfinite(want.error).all()
+    with pytest.raises(AssertionError):
+        assert_within(got, want.value, want.error, np.float64, f"{layer} {slip}")

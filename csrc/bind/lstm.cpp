@@ -56,15 +56,6 @@ struct Record {
   bool reverse;
 };
 
-// The arrays whose dtypes decide in which one a call computes.
-std::vector<py::array> deciding(const RecurrentArguments& given, const py::object& record, std::vector<std::optional<py::array>> more) {
-  std::vector<py::array> all{given.x, given.w_x, given.w_h, given.b.value_or(given.x)};
-  if (!record.is_none()) all.push_back(floats("record.z", record.attr("z")));
-  for (const auto& one : more)
-    if (one) all.push_back(*one);
-  return all;
-}
-
 py::object lstm_forward(const py::object& x, const py::object& w_x, const py::object& w_h, const py::object& b,
                         const py::object& h0_, const py::object& c0_, const py::object& lengths, bool reverse) {
   const RecurrentArguments given(x, w_x, w_h, b, lengths, gates);

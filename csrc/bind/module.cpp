@@ -16,6 +16,7 @@ void bind_conv(py::module_& cpu);
 void bind_conv_transpose(py::module_& cpu);
 void bind_dense(py::module_& cpu);
 void bind_embedding(py::module_& cpu);
+void bind_gru(py::module_& cpu);
 void bind_lstm(py::module_& cpu);
 void bind_merge(py::module_& cpu);
 void bind_pool(py::module_& cpu);
@@ -43,6 +44,7 @@ PYBIND11_MODULE(_core, module) {
   bind_conv_transpose(cpu);
   bind_dense(cpu);
   bind_embedding(cpu);
+  bind_gru(cpu);
   bind_lstm(cpu);
   bind_merge(cpu);
   bind_pool(cpu);

@@ -59,6 +59,16 @@ inline std::optional<py::array> initial(const char* name, const py::object& stat
   return given;
 }
 
+// The arrays whose dtypes decide in which one a call computes.
+inline std::vector<py::array> deciding(const RecurrentArguments& given, const py::object& record,
+                                       const std::vector<std::optional<py::array>>& more) {
+  std::vector<py::array> all{given.x, given.w_x, given.w_h, given.b.value_or(given.x)};
+  if (!record.is_none()) all.push_back(floats("record.z", record.attr("z")));
+  for (const auto& one : more)
+    if (one) all.push_back(*one);
+  return all;
+}
+
 // The signal at the outputs, and that at the last state.
 struct SignalArguments {
   SignalArguments(const char* name, const py::object& S_, const py::object& last_, const cpu::RecurrentSize& size)
@@ -159,10 +169,15 @@ struct RecurrentRule {
     bounds = {{kept_alive[0].data(), kept_alive[1].data()}, {kept_alive[2].data(), kept_alive[3].data()}};
   }
 
+  // Whether it is a box that refuses what lies outside.
+  bool is_strict_box() const {
+    const auto* box = std::get_if<math::ZBox<T>>(&compiled);
+    return box && box->out_of_range == math::OutOfRange::raise;
+  }
+
   // Whether a box refuses v, a sequence whose elements have these bounds.
   bool refuses(const cpu::Steps<const T>& v, const Bounds<T>& of, const cpu::RecurrentSize& size, Index length) const {
-    const auto* box = std::get_if<math::ZBox<T>>(&compiled);
-    if (!box || box->out_of_range != math::OutOfRange::raise) return false;
+    if (!is_strict_box()) return false;
     bool outside = false;
     for (Index n = 0; n < size.samples; ++n)
       for (Index t = 0; t < size.steps; ++t)

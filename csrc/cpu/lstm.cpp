@@ -17,6 +17,12 @@ struct Row {
       : width(width), z(record.z.at(n, t)), i(record.i.at(n, t)), f(record.f.at(n, t)), g(record.g.at(n, t)),
         o(record.o.at(n, t)), c(record.c.at(n, t)), c_prev(record.c_prev.at(n, t)) {}
 
+  static void ask_for(const LSTMRecord<T>& record, Index width, Index n, Index t) {
+    prefetch(record.z, gates * width, n, t);
+    for (const auto* rows : {&record.i, &record.f, &record.g, &record.o, &record.c, &record.c_prev})
+      prefetch(*rows, width, n, t);
+  }
+
   LSTMUnit<T> unit(Index j) const {
     return {z[j], z[width + j], z[2 * width + j], z[3 * width + j], i[j], f[j], g[j], o[j], c_prev[j], c[j]};
   }
@@ -98,6 +104,9 @@ void for_isa::lstm_forward(Isa, const RecurrentSize& size, const Time& time, con
       for (Index n = begin; n < end; ++n) {
         T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *c = out.c.at(n, t + after), *h = out.h.at(n, t + after);
         const T *c_prev = out.c.at(n, t + before), *h_prev = out.h.at(n, t + before);
+        const Index next = step_at(time, size.steps, std::min(k + 1, size.steps - 1));
+        prefetch(out.z, columns, n, next);
+        prefetch(out.gates, columns, n, next);
         if (w.b) {
           RELPROP_INDEPENDENT
           for (Index o = 0; o < columns; ++o) z[o] += w.b[o];
@@ -125,6 +134,7 @@ void for_isa::lstm_gradient(Isa, const RecurrentSize& size, const Time& time, co
                             const RecurrentWeights<T>& w, const T* G, const T* G_last, T* G_x, T* G_h0, T* G_c0) {
   walk_back<Isa>(size, time, w, G, G_last, G_x, G_h0, G_c0, [&](Index n, Index t, const T* G_h, T* G_c, T* G_z) {
     const Row<T> row(record, size.width, n, t);
+    Row<T>::ask_for(record, size.width, n, step_after(time, size.steps, t));
     RELPROP_INDEPENDENT
     for (Index j = 0; j < row.width; ++j) {
       LSTMSignal<T> s{G_h[j], G_c[j], T(0), T(0), T(0), T(0), T(0)};
@@ -140,6 +150,8 @@ void for_isa::lstm_multiplier(Isa, const RecurrentSize& size, const Time& time, 
                               math::Product product, T* M_x, T* M_h0, T* M_c0) {
   walk_back<Isa>(size, time, w, M, M_last, M_x, M_h0, M_c0, [&](Index n, Index t, const T* M_h, T* M_c, T* M_z) {
     const Row<T> row(record, size.width, n, t), row0(record0, size.width, n, t);
+    Row<T>::ask_for(record, size.width, n, step_after(time, size.steps, t));
+    Row<T>::ask_for(record0, size.width, n, step_after(time, size.steps, t));
     RELPROP_INDEPENDENT
     for (Index j = 0; j < row.width; ++j) {
       LSTMSignal<T> s{M_h[j], M_c[j], T(0), T(0), T(0), T(0), T(0)};
@@ -210,13 +222,8 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
   map.columns = columns;
   map.z = {record.z.data + skipped, record.z.sample, record.z.step};
 
-  std::vector<double> stabilizer(account ? static_cast<std::size_t>(size.samples) : 0), dropped(stabilizer);
-  StepAccount<T> kept;
-  if (account) {
-    kept = {stabilizer.data(), dropped.data(), w.b ? account->bias + skipped : nullptr, gates * width};
-    if (w.b) std::fill_n(account->bias, size.samples * gates * width, T(0));
-  }
-  const auto linear = step_rule(isa, map, size.steps, rule, kept);
+  StepSums<T> kept(size.samples, account, gates * width);
+  const auto linear = step_rule(isa, map, size.steps, rule, kept.at(skipped));
   const Stabilizing<T> norm(rule);
   for_each_group(size, linear->elements(), [&](Index first, Index count) {
     linear->begin(first, count);
@@ -236,23 +243,18 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
             continue;
           }
           const Row<T> row(record, width, n, t);
+          Row<T>::ask_for(record, width, n, step_after(time, size.steps, t));
           const T *arrived = R + (n * size.steps + t) * width, *R_h = R_h0 + n * width;
           T *R_c = R_c0 + n * width, *to = R_z.data() + (n - first) * gates * width;
           const T e = norm.on(row.c, width);
           const math::Stabilizer way = norm.stabilizer;
           with_gate(gate, [&](auto constant) {
             constexpr math::Gate known = decltype(constant)::value;
-            math::Withheld<double> sum{0, 0};
-            if (account) {
-              for (Index j = 0; j < width; ++j) {
-                LSTMSignal<T> s{R_h[j] + arrived[j], R_c[j], T(0), T(0), T(0), T(0), T(0)};
-                math::Withheld<T> here{T(0), T(0)};
-                math::lstm_relevance(row.unit(j), known, e, way, s, here);
-                sum.stabilizer += static_cast<double>(here.stabilizer);
-                sum.dropped += static_cast<double>(here.dropped);
-              }
-              stabilizer[static_cast<std::size_t>(n)] += sum.stabilizer;
-              dropped[static_cast<std::size_t>(n)] += sum.dropped;
+            for (Index j = 0; j < width && account; ++j) {
+              LSTMSignal<T> s{R_h[j] + arrived[j], R_c[j], T(0), T(0), T(0), T(0), T(0)};
+              math::Withheld<T> here{T(0), T(0)};
+              math::lstm_relevance(row.unit(j), known, e, way, s, here);
+              kept.add(n, here);
             }
             RELPROP_INDEPENDENT
             for (Index j = 0; j < width; ++j) {
@@ -272,10 +274,7 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
     });
     linear->carry_x(R_x, false);
   });
-  for (Index n = 0; n < size.samples && account; ++n) {
-    account->stabilizer[n] = static_cast<T>(stabilizer[static_cast<std::size_t>(n)]);
-    account->dropped[n] = static_cast<T>(dropped[static_cast<std::size_t>(n)]);
-  }
+  kept.write();
 }
 
 #define RELPROP_INSTANTIATE(T)                                                                                                  \

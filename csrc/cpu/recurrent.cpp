@@ -228,7 +228,10 @@ class StepParts : public StepRule<Isa, T> {
   void sum(const Part& part, T* z) const {
     const Index columns = map_.columns, rows = count_ * steps_;
     Buffer<T> x_room, y_room, w_room;
-    product(rows_of(map_.x, map_.w_x.rows, part.input, map_.x_bounds, x_room), form(map_.w_x, part.weight, w_room), z, columns);
+    if (map_.w_x.rows == 0)
+      std::fill_n(z, rows * columns, T(0));
+    else
+      product(rows_of(map_.x, map_.w_x.rows, part.input, map_.x_bounds, x_room), form(map_.w_x, part.weight, w_room), z, columns);
     const Matrix<T> y = rows_of(map_.y, map_.states(), part.input, map_.y_bounds, y_room);
     if (!map_.is_elementwise()) product(y, form(map_.w_y, part.weight, w_room), z, columns, true);
     const T weight = math::apply(part.weight, T(1), constants_.gamma);

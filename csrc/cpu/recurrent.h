@@ -12,12 +12,15 @@
 #if defined(__clang__)
 #define RELPROP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #define RELPROP_CONTRACT
+#define RELPROP_PREFETCH(address) __builtin_prefetch(address)
 #elif defined(__GNUC__)
 #define RELPROP_INDEPENDENT _Pragma("GCC ivdep")
 #define RELPROP_CONTRACT __attribute__((optimize("fp-contract=fast")))
+#define RELPROP_PREFETCH(address) __builtin_prefetch(address)
 #else
 #define RELPROP_INDEPENDENT
 #define RELPROP_CONTRACT
+#define RELPROP_PREFETCH(address) ((void)(address))
 #endif
 
 namespace relprop::cpu {
@@ -160,7 +163,20 @@ class Panels {
 // The k-th step that is read.
 inline Index step_at(const Time& time, Index steps, Index k) { return time.reverse ? steps - 1 - k : k; }
 
+// The one that a walk back comes to after step t, or t at the start.
+inline Index step_after(const Time& time, Index steps, Index t) {
+  return time.reverse ? std::min(t + 1, steps - 1) : std::max<Index>(t - 1, 0);
+}
+
 inline bool is_valid(const Time& time, Index n, Index t) { return !time.lengths || t < time.lengths[n]; }
+
+// Asks for the row of a sequence that is read or written next: with many samples there are more streams through
+// memory than a machine follows by itself.
+template <class T>
+void prefetch(const Steps<T>& rows, Index length, Index n, Index t) {
+  const auto* bytes = reinterpret_cast<const char*>(rows.at(n, t));
+  for (Index at = 0; at < length * Index(sizeof(T)); at += 64) RELPROP_PREFETCH(bytes + at);
+}
 
 // Samples that one thread should have at least.
 inline Index grain_of(const RecurrentSize& size) {
@@ -197,6 +213,40 @@ void with_gate(math::Gate gate, F&& f) {
     case math::Gate::gradient: return f(std::integral_constant<math::Gate, math::Gate::gradient>{});
   }
 }
+
+// What all maps and sums of a layer keep, per sample, added up in double precision over time.
+template <class T>
+class StepSums {
+ public:
+  // columns: of the account's bias shares; they start at 0.
+  StepSums(Index samples, const Account<T>* account, Index columns)
+      : account_(account), columns_(columns), stabilizer_(account ? static_cast<std::size_t>(samples) : 0), dropped_(stabilizer_) {
+    if (account && account->bias) std::fill_n(account->bias, samples * columns, T(0));
+  }
+
+  // The account of a map whose shares of the bias begin at a column.
+  StepAccount<T> at(Index column) {
+    if (!account_) return {};
+    return {stabilizer_.data(), dropped_.data(), account_->bias ? account_->bias + column : nullptr, columns_};
+  }
+
+  void add(Index n, const math::Withheld<T>& kept) {
+    stabilizer_[static_cast<std::size_t>(n)] += static_cast<double>(kept.stabilizer);
+    dropped_[static_cast<std::size_t>(n)] += static_cast<double>(kept.dropped);
+  }
+
+  void write() const {
+    for (std::size_t n = 0; n < stabilizer_.size(); ++n) {
+      account_->stabilizer[n] = static_cast<T>(stabilizer_[n]);
+      account_->dropped[n] = static_cast<T>(dropped_[n]);
+    }
+  }
+
+ private:
+  const Account<T>* account_;
+  Index columns_;
+  std::vector<double> stabilizer_, dropped_;
+};
 
 // ε and the stabiliser of a rule, which the Norm of sums of states shares.
 template <class T>

@@ -179,4 +179,94 @@ HD void lstm_relevance(const LSTMUnit<T>& u, Gate gate, T e, Stabilizer stabiliz
   split_product(u.i * u.g * s, u.i, u.g, gate, R.z_i, R.z_g, kept);
 }
 
+// ── GRU ──
+
+// r, u = σ(z_r, z_u)   n = tanh(z_n)   h = (1 - u) n + u h₋        [cho2014] eq. (5)-(8)
+// q is what r multiplies: h₋, or with linear_before_reset h₋ w_hn + b_n.
+template <class T>
+struct GRUUnit {
+  T z_r, z_u, z_n;
+  T r, u, n;
+  T q, h_prev, h;
+};
+
+// z_r is known; afterwards r q, which z_n waits for.
+template <class T>
+HD T gru_reset(GRUUnit<T>& u) {
+  u.r = sigmoid(u.z_r);
+  return u.r * u.q;
+}
+
+// The rest of the step, z_u and z_n being known.
+template <class T>
+HD void gru_step(GRUUnit<T>& u) {
+  u.u = sigmoid(u.z_u);
+  u.n = tanh(u.z_n);
+  u.h = (1 - u.u) * u.n + u.u * u.h_prev;
+}
+
+// What stands for σ′ and tanh′ at r u n, and for the products (1 - u) n, u h₋, r q.
+template <class T>
+struct GRUChain {
+  T slope_r, slope_u, slope_n;
+  Factors<T> at_n, at_h, at_q;
+};
+
+template <class T>
+HD GRUChain<T> gru_gradient(const GRUUnit<T>& u) {
+  const Sigmoid<T> gate{};
+  return {gate.derivative(u.z_r), gate.derivative(u.z_u), Tanh<T>{}.derivative(u.z_n),
+          gradient_of_product(1 - u.u, u.n), gradient_of_product(u.u, u.h_prev), gradient_of_product(u.r, u.q)};
+}
+
+// u0: the unit at the baseline.
+template <class T>
+HD GRUChain<T> gru_multiplier(const GRUUnit<T>& u, const GRUUnit<T>& u0, Product product) {
+  const Sigmoid<T> gate{};
+  return {gate.quotient(u.z_r, u0.z_r), gate.quotient(u.z_u, u0.z_u), Tanh<T>{}.quotient(u.z_n, u0.z_n),
+          multiplier_of_product(1 - u.u, u.n, 1 - u0.u, u0.n, product),
+          multiplier_of_product(u.u, u.h_prev, u0.u, u0.h_prev, product),
+          multiplier_of_product(u.r, u.q, u0.r, u0.q, product)};
+}
+
+// One step of the modified chain rule, backwards, in two parts: before and after the signal S_s at s = r q is known.
+//
+//   S_zn = S_h m_n slope_n      S_zu = S_h (m_u - m_(1-u)) slope_u      to h₋ at once: S_h m_h
+//   S_zr = S_s m_r slope_r      S_q = S_s m_q
+template <class T>
+HD void gru_chain(const GRUChain<T>& chain, T S_h, T& S_zn, T& S_zu, T& S_prev) {
+  S_zn = S_h * chain.at_n.signal * chain.slope_n;
+  S_zu = S_h * (chain.at_h.gate - chain.at_n.gate) * chain.slope_u;
+  S_prev = S_h * chain.at_h.signal;
+}
+template <class T>
+HD void gru_chain_reset(const GRUChain<T>& chain, T S_s, T& S_zr, T& S_q) {
+  S_zr = S_s * chain.at_q.gate * chain.slope_r;
+  S_q = S_s * chain.at_q.signal;
+}
+
+// ds = dr q + r dq, then dh = (1 - u) dn + du (h₋ - n) + u dh₋
+template <class T>
+HD T gru_tangent_reset(const GRUUnit<T>& u, T dz_r, T dq) {
+  return Sigmoid<T>{}.derivative(u.z_r) * dz_r * u.q + u.r * dq;
+}
+template <class T>
+HD T gru_tangent(const GRUUnit<T>& u, T dz_u, T dz_n, T dh_prev) {
+  const T du = Sigmoid<T>{}.derivative(u.z_u) * dz_u, dn = Tanh<T>{}.derivative(u.z_n) * dz_n;
+  return (1 - u.u) * dn + du * (u.h_prev - u.n) + u.u * dh_prev;
+}
+
+// R_h over (1 - u) n + u h₋ by Norm, each over its factors; what reaches 1 - u goes on to -u, and the constant 1 keeps
+// `by_one`. e_h, e_p: the ε that act on h and on 1 - u.  The conventions of [arras2017], [arras2019].
+template <class T>
+HD void gru_relevance(const GRUUnit<T>& u, Gate gate, T e_h, T e_p, Stabilizer stabilizer, T R_h, T& R_n, T& R_u, T& R_prev,
+                      T& by_one, Withheld<T>& kept) {
+  T R_p;
+  const T p = 1 - u.u, s = split_sum(R_h, u.h, e_h, stabilizer, kept);
+  split_product(p * u.n * s, p, u.n, gate, R_p, R_n, kept);
+  split_product(u.u * u.h_prev * s, u.u, u.h_prev, gate, R_u, R_prev, kept);
+  by_one = split_sum(R_p, p, e_p, stabilizer, kept);
+  R_u = R_u - u.u * by_one;
+}
+
 }  // namespace relprop::math
