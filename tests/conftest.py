@@ -1,4 +1,6 @@
-"""Hypothesis profiles: `ci` is the default and repeats itself; HYPOTHESIS_PROFILE=thorough searches anew each time."""
+"""Hypothesis profiles: `ci` is the default and repeats itself; HYPOTHESIS_PROFILE=thorough searches anew each time,
+`sanitize` draws few, for slow machinery around a kernel.
+"""
 
 import os
 import sys
@@ -14,6 +16,7 @@ _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile("ci", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_slow)
 settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_slow)
+settings.register_profile("sanitize", max_examples=4, derandomize=True, deadline=None, suppress_health_check=_slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

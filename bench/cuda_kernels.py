@@ -1,0 +1,127 @@
+"""python -m bench.cuda_kernels: time, bandwidth and rate of each CUDA kernel on a device, beside what a copy reaches.
+
+A row says how many bytes and floating point operations its work cannot do without; the fraction of the measured copy
+bandwidth is the larger the closer a memory-bound kernel comes to the device. Calls are made on device arrays, one after
+the other without waiting, and timed by the clock around a synchronisation.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import pyref
+from bench import report
+from relprop import cuda
+
+RULES = {
+    "epsilon": pyref.Epsilon(1e-6),
+    "gamma": pyref.Gamma(),
+    "alpha_beta": pyref.AlphaBeta(),
+    "z_plus": pyref.ZPlus(),
+    "flat": pyref.Flat(),
+}
+
+
+def array(*shape):
+    rng = np.random.default_rng(len(shape))
+    return cuda.to_device(rng.standard_normal(shape, np.float32))
+
+
+def size(*shapes):
+    return sum(4 * int(np.prod(s)) for s in shapes)
+
+
+def elementwise():
+    """(name, call, bytes, flops)"""
+    shape, channels = (32, 64, 112, 112), (64,)
+    z, G, scale, shift = array(*shape), array(*shape), array(*channels), array(*channels)
+    yield "copy", lambda: cuda.activation_forward(z, pyref.Identity()), size(shape, shape), 0
+    yield "relu", lambda: cuda.activation_forward(z, pyref.ReLU()), size(shape, shape), 0
+    yield "gelu gradient", lambda: cuda.activation_gradient(z, pyref.GELU(), G), size(shape, shape, shape), 0
+    yield "tanh ratio", lambda: cuda.activation_ratio(z, pyref.Tanh()), size(shape, shape), 0
+    yield "batchnorm", lambda: cuda.batchnorm_forward(z, scale, shift), size(shape, shape), 0
+    for name, rule in RULES.items():
+        call = lambda rule=rule: cuda.batchnorm_relevance(z, scale, shift, G, rule)  # noqa: E731
+        yield f"batchnorm {name}", call, size(shape, shape, shape), 0
+    yield "add", lambda: cuda.add_forward((z, G)), size(shape, shape, shape), 0
+
+
+def dense():
+    inputs = outputs = 4096
+    w, b = array(inputs, outputs), array(outputs)
+    for n in (1, 32, 512, 4096):
+        x, R = array(n, inputs), array(n, outputs)
+        z = cuda.dense_forward(x, w, b)
+        moved, flops = size((inputs, outputs), (n, inputs), (n, outputs)), 2 * n * inputs * outputs
+        yield f"dense {n}", lambda x=x: cuda.dense_forward(x, w, b), moved, flops
+        for name, rule in RULES.items():
+            passes = {"epsilon": 1, "gamma": 3, "alpha_beta": 8, "z_plus": 4, "flat": 1}[name]
+            call = lambda x=x, R=R, z=z, rule=rule: cuda.dense_relevance(x, w, b, R, rule, z)  # noqa: E731
+            yield f"dense {n} {name}", call, moved, passes * flops
+
+
+def conv():
+    for n in (1, 32):
+        for c, o, side in ((64, 64, 224), (128, 256, 56), (512, 512, 14)):
+            x, w, R = array(n, c, side, side), array(o, c, 3, 3), array(n, o, side, side)
+            z = cuda.conv_forward(x, w, None, 1, 1)
+            moved = size((n, c, side, side), (o, c, 3, 3), (n, o, side, side))
+            flops = 2 * n * o * side * side * c * 9
+            for name in ("epsilon", "alpha_beta"):
+                passes = {"epsilon": 1, "alpha_beta": 8}[name]
+                call = lambda x=x, w=w, R=R, z=z, name=name: cuda.conv_relevance(  # noqa: E731
+                    x, w, None, R, RULES[name], 1, 1, z=z
+                )
+                yield f"conv {n}×{c}×{side}² {name}", call, moved, passes * flops
+
+
+def seconds(call, least=0.2):
+    """Of one call: the best of three runs that last at least so long."""
+    call()
+    cuda.synchronize()
+    best, count = float("inf"), 1
+    for _ in range(3):
+        while True:
+            began = perf_counter()
+            for _ in range(count):
+                call()
+            cuda.synchronize()
+            took = perf_counter() - began
+            if took >= least:
+                break
+            count *= 2
+        best = min(best, took / count)
+    return best
+
+
+def main(save: Annotated[str, typer.Option(help="Folder for the results")] = ""):
+    """Measure every row and print a table."""
+    if not cuda.devices():
+        raise typer.BadParameter(f"no device ({cuda.no_device()})")
+    driver = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
+    ).stdout.strip()
+    rows, copy = [], None
+    for group in (elementwise, dense, conv):
+        for name, call, moved, flops in group():
+            time = seconds(call)
+            copy = copy or moved / time
+            row = {"name": name, "seconds": time, "bytes": moved, "flops": flops, "of copy": moved / time / copy}
+            rows.append(row)
+            bandwidth, rate = moved / time / 1e9, flops / time / 1e12
+            print(f"{name:<32} {time * 1e6:10.1f} µs {bandwidth:8.0f} GB/s {row['of copy']:6.2f} {rate:8.2f} TFLOP/s")
+    print(f"{len(rows)} kernels on {driver}")
+    if save:
+        folder = Path(save)
+        folder.mkdir(parents=True, exist_ok=True)
+        result = {"device": driver, "machine": report.machine(), "rows": rows}
+        (folder / f"{driver.split(',')[0].replace(' ', '-').lower()}.json").write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)
