@@ -224,7 +224,7 @@ def test_every_experiment_says_what_it_needs_to():
     for name, e in table.items():
         assert name == e.name and f"[{e.paper}]" in references
         assert e.claim and e.figure and e.expectations and all(x.says for x in e.expectations)
-        assert e.samples[0] >= e.samples[1] >= 0 and find(e.id) is find(name) is e
+        assert e.samples[0] >= e.samples[1] >= 0 and all(find(id) is find(name) is e for id in e.id.split(", "))
 
 
 def test_the_page_needs_nothing_else_and_says_what_was_found(whole):
@@ -345,3 +345,19 @@ def test_the_graph_network_is_the_one_that_is_trained():
         operations = 6 * (WIDTH + len(m.pairs))  # the longest sums, layer after layer
         bound = rounding(operations, graph_network(sizes, m)(x)[0])
         assert (np.abs(graph_network(weights, m)(x)[0] - expected) <= bound).all()
+
+
+def test_imagenet_is_explained_for_the_users_network(tmp_path):
+    from test_data import write_imagenet
+
+    import relprop
+
+    write_imagenet(tmp_path / "files")
+    network = relprop.build("vgg16_bn", classes=2, size=32, width=1 / 16)
+    relprop.save(network, tmp_path / "model.safetensors")
+    asked = {"data": f"imagenet:{tmp_path / 'files'}:32", "samples": 2, "quick": True}
+    with pytest.raises(ValueError, match="name a network by --model"):
+        command.run_one("saturation", tmp_path / "none", **asked)
+    command.run_one("saturation", tmp_path / "run", model=tmp_path / "model.safetensors", **asked)
+    numbers = json.loads((tmp_path / "run" / "numbers.json").read_text())["numbers"]
+    assert np.shape(numbers["curves"]["probability"]) == (2, 21)

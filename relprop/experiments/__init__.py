@@ -59,7 +59,7 @@ def find(name):
     Raises
         ValueError  no such experiment, with the nearest.
     """
-    by_id = {e.id.lower(): e for e in EXPERIMENTS.values()}
+    by_id = {id: e for e in EXPERIMENTS.values() for id in e.id.lower().split(", ")}
     found = EXPERIMENTS.get(name.lower()) or by_id.get(name.lower())
     if found is None:
         raise ValueError(f"there is no experiment {name!r}; {nearest(name, [*EXPERIMENTS, *by_id])}")

@@ -99,7 +99,7 @@ EXPERIMENT = Experiment(
         Expectation("AOPC by integrated gradients > by the gradient at the image", _more(INTEGRATED, GRADIENT)),
         Expectation("AOPC by integrated gradients > at random", _more(INTEGRATED, "random")),
     ),
-    sources=sources("photographs", "digits", "cifar10"),
+    sources=sources("photographs", "digits", "cifar10", "imagenet"),
     samples=(150, 20),
     pieces=pieces,
     numbers=numbers,

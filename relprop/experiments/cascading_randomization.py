@@ -111,7 +111,7 @@ EXPERIMENT = Experiment(
         Expectation("after the last layer: α1β0 and guided backprop > gradient and LRP-z", _drops),
         Expectation("after the last layer CMP has changed more than α1β0", _composites),
     ),
-    sources=sources("digits", "photographs", "mnist", "cifar10"),
+    sources=sources("digits", "photographs", "mnist", "cifar10", "imagenet"),
     samples=(200, 20),
     pieces=pieces,
     numbers=numbers,

@@ -136,7 +136,7 @@ EXPERIMENT = Experiment(
             "with α2β1 the rate depends on the fan-in, which is smaller here than in VGG-16",
         ),
     ),
-    sources=sources("digits", "photographs", "mnist"),
+    sources=sources("digits", "photographs", "mnist", "imagenet"),
     samples=(200, 40),
     pieces=pieces,
     numbers=numbers,

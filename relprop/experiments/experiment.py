@@ -62,7 +62,7 @@ class Table:
 class Experiment:
     """One experiment of a paper.
 
-    id       as in the list of experiments: X-c
+    id       as in the list of experiments: X-c, or several with commas
     name     what the command line calls it
     paper    key of pyref/REFERENCES.md
     figure   where it stands in the paper

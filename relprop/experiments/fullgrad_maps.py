@@ -86,7 +86,7 @@ EXPERIMENT = Experiment(
     expectations=(
         Expectation("roughness: input gradient, SmoothGrad and integrated gradients > FullGrad > Grad-CAM", _between),
     ),
-    sources=sources("photographs", "cifar10"),
+    sources=sources("photographs", "cifar10", "imagenet"),
     samples=(60, 20),
     pieces=pieces,
     numbers=numbers,

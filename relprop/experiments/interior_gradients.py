@@ -98,7 +98,7 @@ def tables(run, n):
 
 
 EXPERIMENT = Experiment(
-    id="S-c",
+    id="S-c, S-d",
     name="interior-gradients",
     title="Interior gradients are large where the input is scaled down, and small at the input itself",
     paper="sundararajan2016",

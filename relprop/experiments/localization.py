@@ -23,6 +23,8 @@ def pieces(run):
 def _maps(run, part):
     """All of it about the probability of the object's class."""
     problem, network = open_problem(run.settings.data), run["deep"]
+    if problem.boxes is None:
+        raise ValueError(f"{problem.name} has images without boxes: there is no object to look for")
     images, labels, boxes = problem.images[part], problem.labels[part], problem.boxes[part]
     maps = importance(run, network, images, labels)
     score = with_softmax(network)
@@ -107,7 +109,7 @@ def tables(run, n):
 
 
 EXPERIMENT = Experiment(
-    id="S-f",
+    id="S-f, S-a",
     name="localization",
     title="Integrated gradients lie more on the object than the gradient does",
     paper="sundararajan2016",
@@ -120,7 +122,7 @@ EXPERIMENT = Experiment(
         Expectation("integrated gradients put more into the box than its share of the area", _above_area),
         Expectation("the object alone keeps more than half of its score", _alone),
     ),
-    sources=sources("mosaics"),
+    sources=sources("mosaics", "imagenet"),
     samples=(100, 30),
     pieces=pieces,
     numbers=numbers,

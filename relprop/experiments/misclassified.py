@@ -100,7 +100,7 @@ EXPERIMENT = Experiment(
         ),
         Expectation("the two maps have something in common: rank correlation > 0", _related),
     ),
-    sources=sources("photographs", "cifar10"),
+    sources=sources("photographs", "cifar10", "imagenet"),
     samples=(60, 20),
     pieces=pieces,
     numbers=numbers,

@@ -26,8 +26,12 @@ def _network(name, run):
         from relprop.source import open_model
 
         network = open_model(settings.model)
-        network(open_problem(settings.data).images[:1])  # a model that reads other shapes is refused here
+        network(
+            open_problem(settings.data).images[:1].astype(np.float32)
+        )  # a model that reads other shapes is refused here
         return network
+    if open_problem(settings.data).train is None:
+        raise ValueError(f"nothing can be trained on {settings.data}: name a network by --model")
     kind, _, activation = name.partition("-")
     if settings.data == "digits" and kind in ("mlp", "cnn", "lstm"):
         from relprop.models import zoo

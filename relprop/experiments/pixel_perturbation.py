@@ -100,7 +100,7 @@ EXPERIMENT = Experiment(
         Expectation("FullGrad changes the output less than every other map", _lowest),
         Expectation("FullGrad changes the output less than random pixels", _below_random),
     ),
-    sources=sources("photographs", "cifar10", "cifar100"),
+    sources=sources("photographs", "cifar10", "cifar100", "imagenet"),
     samples=(100, 20),
     pieces=pieces,
     numbers=numbers,

@@ -10,6 +10,8 @@ from pyref.check import nearest
 
 __all__ = ["SOURCES", "Problem", "open_problem", "sources"]
 
+WHITE = 255
+PHOTOS = 1000  # of ImageNet's, that are read
 SIGNED = 127.5  # grey levels that [-1, 1] takes on either side of its middle
 
 
@@ -118,6 +120,23 @@ def _cifar100(folder):
     return Problem("cifar100", u / SIGNED - 1, v, names, _level(-1, 3), lambda: (x / SIGNED - 1, y))
 
 
+def _imagenet(path):
+    """Up to PHOTOS images, evenly from all classes; their boxes where there are any."""
+    from relprop.data.imagenet import imagenet, read_photo
+    from relprop.source import PREPROCESSING
+
+    folder, _, size = path.rpartition(":")
+    if not (folder and size.isdigit()):
+        folder, size = path, "224"
+    photos, names = imagenet(folder)
+    chosen = [photos[k] for k in np.unique(np.linspace(0, len(photos) - 1, PHOTOS).round().astype(int))]
+    read = [read_photo(photo, int(size)) for photo in chosen]
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (PREPROCESSING["imagenet"].mean, PREPROCESSING["imagenet"].std))
+    images = (np.stack([pixels for pixels, _ in read]) / WHITE - mean) / std
+    boxes = np.stack([mask for _, mask in read]) if all(photo.boxes for photo in chosen) else None
+    return Problem("imagenet", images, np.array([p.label for p in chosen]), names, -mean / std, None, boxes)
+
+
 def _level(value, channels):
     return np.full((channels, 1, 1), float(value))
 
@@ -139,5 +158,10 @@ SOURCES: dict[str, tuple[str, Callable, bool]] = {
     ),
     "mnist": ("MNIST, from your idx files.", _mnist, True),
     "cifar10": ("CIFAR-10, from your binary files.", _cifar10, True),
+    "imagenet": (
+        "ImageNet, from your folders, for the network that --model names; imagenet:FOLDER:299 where it reads 299.",
+        _imagenet,
+        True,
+    ),
     "cifar100": ("CIFAR-100, from your binary files.", _cifar100, True),
 }

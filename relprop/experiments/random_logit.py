@@ -96,7 +96,7 @@ EXPERIMENT = Experiment(
         Expectation("gradient, LRP-z and α5β4 fall below 0.8", _changes),
         Expectation("α1β0 changes less than gradient, LRP-z, α5β4 and CMP", _ordered),
     ),
-    sources=sources("digits", "photographs", "mnist", "cifar10"),
+    sources=sources("digits", "photographs", "mnist", "cifar10", "imagenet"),
     samples=(200, 30),
     pieces=pieces,
     numbers=numbers,

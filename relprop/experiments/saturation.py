@@ -106,7 +106,7 @@ EXPERIMENT = Experiment(
         ),
         Expectation("inner layers make more than half of their way by α = 1/2", _inner_flatten),
     ),
-    sources=sources("photographs", "digits", "cifar10"),
+    sources=sources("photographs", "digits", "cifar10", "imagenet"),
     samples=(30, 20),
     pieces=pieces,
     numbers=numbers,
