@@ -14,6 +14,7 @@ from relprop import cli
 from relprop.experiments.charts import panel_maps, panels_figure
 from relprop.experiments.experiment import Picture
 from relprop.experiments.run import reproduce
+from relprop.view.page import Tokens
 
 HOSTILE = '</h2><script>alert("1")</script>'
 
@@ -21,7 +22,8 @@ HOSTILE = '</h2><script>alert("1")</script>'
 def maps(run, n):
     rows = {HOSTILE: [("input", np.ones((1, 2, 2))), None, np.reshape(n["values"][0], (1, 2, 2)).astype(np.float32)]}
     titles = ("input", "absent", HOSTILE)
-    return [Picture("maps", HOSTILE, panels_figure(rows, 3, titles=titles), panel_maps(rows, titles))]
+    words = Tokens([HOSTILE, "b"], [0.1, -1 / 3], clip=50)
+    return [Picture("maps", HOSTILE, panels_figure(rows, 3, titles=titles), [*panel_maps(rows, titles), words])]
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,11 @@ def test_the_page_says_claim_and_finding_and_escapes_both(folder):
 def test_maps_hold_the_saved_values(folder):
     views = Parsed((folder / "one" / "index.html").read_text()).all("div", "view")
     with np.load(folder / "one" / "maps.npz") as saved:
-        assert sorted(saved.files) == ["0.0", "0.1"]
-        for view, name in zip(views, sorted(saved.files), strict=True):
+        assert sorted(saved.files) == ["0.0", "0.1", "1.0"]
+        for view, name in zip(views, ("0.0", "0.1"), strict=True):
             assert decoded(view).tobytes() == saved[name].tobytes()
+        words = Parsed((folder / "one" / "index.html").read_text()).all("span", "token")
+        assert [float(word["data-value"]) for word in words] == saved["1.0"].tolist()
     assert views[1]["data-type"] == "float32"
 
 

@@ -79,7 +79,7 @@ def test_there_is_a_frame_for_each_alpha_with_its_map(interior):
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".apng"])
 def test_moving_pictures_hold_every_frame_and_white_is_white(interior, tmp_path, suffix):
     frames = interior_frames(interior)
-    path = save_animation(frames, tmp_path / f"a{suffix}", seconds=0.2)
+    path = save_animation(frames, tmp_path / f"a{suffix}", seconds=0.2, dpi=40)
     with Image.open(path) as image:
         assert image.n_frames == 3
         assert image.info.get("loop") == 0
@@ -89,7 +89,7 @@ def test_moving_pictures_hold_every_frame_and_white_is_white(interior, tmp_path,
             times.append(image.info["duration"])
             assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     assert times == [200, 200, 600]
-    again = save_animation(interior_frames(interior), tmp_path / f"b{suffix}", seconds=0.2)
+    again = save_animation(interior_frames(interior), tmp_path / f"b{suffix}", seconds=0.2, dpi=40)
     assert again.read_bytes() == path.read_bytes()
 
 

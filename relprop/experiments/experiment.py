@@ -39,7 +39,7 @@ class Expectation:
 class Picture:
     """A matplotlib figure and what it shows.
 
-    maps  `relprop.view.page.Heatmaps` below it, whose values can be read on the page: `charts.panel_maps`
+    maps  `relprop.view.page.Heatmaps` (`charts.panel_maps`) or `Tokens`, whose values can be read on the page
     """
 
     name: str

@@ -11,6 +11,7 @@ from relprop.experiments.charts import Curve, curves_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import with_softmax
 from relprop.experiments.ordering import is_so, mean_error, more
+from relprop.view.page import Tokens
 from relprop.view.token import tokens_figure
 
 CONTEXT = 10
@@ -162,11 +163,10 @@ def pictures(run, n):
     drawn = [Picture("scores", "Probability of the next word, as the embeddings of the context are scaled.", curve)]
     order = np.argsort(-np.array(n["probability"]), kind="stable")[:3]
     for place, k in enumerate(order):
-        figure = tokens_figure(
-            n["words"][k], np.array(n["map integrated gradients"][k]), title=f"next: {n['next'][k]}", unit="probability"
-        )
+        words, values = n["words"][k], np.array(n["map integrated gradients"][k])
+        figure = tokens_figure(words, values, title=f"next: {n['next'][k]}", unit="probability")
         caption = f"Integrated gradients of “{n['next'][k]}” (probability {n['probability'][k]:.3f})."
-        drawn.append(Picture(f"words-{place}", caption, figure))
+        drawn.append(Picture(f"words-{place}", caption, figure, [Tokens(words, values)]))
     return drawn
 
 

@@ -9,6 +9,7 @@ from relprop.experiments.charts import Curve, bars_figure, curves_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import with_softmax
 from relprop.experiments.ordering import is_so, mean_error, more
+from relprop.view.page import Tokens
 from relprop.view.token import tokens_figure
 
 WIDTH, STEPS, QUICK_STEPS, BATCH = 24, 1500, 300, 32
@@ -187,7 +188,8 @@ def pictures(run, n):
         names = [f"{s}*" if inside else s for s, inside in zip(symbols, molecule.group, strict=True)]
         values = np.array(n["atoms"][k][: len(names)], dtype=float)
         figure = tokens_figure(names, values, title=smiles, unit="probability")
-        drawn.append(Picture(f"atoms-{k}", f"Atoms of {smiles} in its order; * is of the group.", figure))
+        caption = f"Atoms of {smiles} in its order; * is of the group."
+        drawn.append(Picture(f"atoms-{k}", caption, figure, [Tokens(names, values)]))
     return drawn
 
 

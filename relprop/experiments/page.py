@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relprop.view.page import Drawing, Heading, Heatmap, Heatmaps, Link, Table, Text, Verdict, page_text
+from relprop.view.page import Drawing, Heading, Heatmap, Heatmaps, Link, Table, Text, Tokens, Verdict, page_text
 
 __all__ = ["described", "maps_file", "overview_of", "overview_text", "run_text"]
 
@@ -69,7 +69,7 @@ def _blocks(about, folder):
     for picture in about["pictures"]:
         blocks.append(Drawing(_beside(folder, picture["name"], ".svg"), picture["caption"]))
         if picture.get("maps"):
-            blocks.append(Heading("The maps, value by value"))
+            blocks.append(Heading("Value by value"))
             blocks += _maps(picture, folder)
     for table in about["tables"]:
         path = _beside(folder, table["name"], ".csv")
@@ -97,7 +97,9 @@ def _beside(folder, name, suffix):
 def _maps(picture, folder):
     with np.load(_beside(folder, picture["name"], ".npz"), allow_pickle=False) as file:
         return [
-            Heatmaps([Heatmap(file[f"{g}.{k}"], **m) for k, m in enumerate(group["maps"])], group["caption"])
+            Tokens(values=file[f"{g}.0"], **group)
+            if "tokens" in group
+            else Heatmaps([Heatmap(file[f"{g}.{k}"], **m) for k, m in enumerate(group["maps"])], group["caption"])
             for g, group in enumerate(picture["maps"])
         ]
 
@@ -109,10 +111,7 @@ def described(pictures, tables):
             {
                 "name": p.name,
                 "caption": p.caption,
-                "maps": [
-                    {"caption": g.caption, "maps": [{name: getattr(m, name) for name in OF_A_MAP} for m in g.maps]}
-                    for g in p.maps
-                ],
+                "maps": [_described(group) for group in p.maps],
             }
             for p in pictures
         ],
@@ -120,9 +119,18 @@ def described(pictures, tables):
     }
 
 
+def _described(group):
+    """A group of maps, or words, without their values."""
+    if isinstance(group, Tokens):
+        words = {"tokens": list(group.tokens), "clip": group.clip, "limit": group.limit}
+        return {"caption": group.caption, **words}
+    return {"caption": group.caption, "maps": [{name: getattr(m, name) for name in OF_A_MAP} for m in group.maps]}
+
+
 def maps_file(picture):
     """The arrays of a picture's maps, as its .npz file holds them: "group.map"."""
-    return {f"{g}.{k}": m.values for g, group in enumerate(picture.maps) for k, m in enumerate(group.maps)}
+    groups = [[g] if isinstance(g, Tokens) else g.maps for g in picture.maps]
+    return {f"{g}.{k}": np.asarray(m.values) for g, group in enumerate(groups) for k, m in enumerate(group)}
 
 
 def overview_text(rows):
