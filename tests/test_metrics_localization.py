@@ -35,6 +35,13 @@ def test_a_map_inside_the_box_scores_one():
     )
 
 
+def test_negative_relevance_counts_by_its_size():
+    R = fractions([[[[-3, 1]], [[0, 0]]]])
+    for channels, want in (("sum", "3/4"), ("absolute", "3/4"), ("positive", 0)):
+        got = pyref.localization(None, None, R, boxes=[(0, 0, 1, 1)], channels=channels)
+        assert_equal(got["attribution"], fractions([want]))
+
+
 def test_channels():
     R = fractions([[[[1, -2]], [[-4, 1]]]])
     ways = {way: pyref.saliency_maps(R, way)[0, 0].tolist() for way in ("sum", "absolute", "largest", "positive")}

@@ -94,6 +94,8 @@ def test_random_orders_are_the_sample_s_own():
         one = pyref.morf_lerf(network, x[k : k + 1], R[k : k + 1], target=1, orders=3, indices=[k], batch=1)
         for name in whole.series:
             assert_equal(one[name][0], whole[name][k])
+    twins = pyref.morf_lerf(network, x[[0, 0]], R[[0, 0]], target=1, orders=3)
+    assert (twins["random"][0] != twins["random"][1]).any() and (twins["MoRF"][0] == twins["MoRF"][1]).all()
     other = pyref.morf_lerf(network, x, R, target=1, orders=3, seed=1)
     assert (other["random"] != whole["random"]).any() and (other["MoRF"] == whole["MoRF"]).all()
     assert "random" not in pyref.morf_lerf(network, x, R, target=1, orders=0).series

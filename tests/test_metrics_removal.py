@@ -43,6 +43,12 @@ def test_what_changes_nothing_is_not_evaluated():
     assert got.tolist() == [5.0, 4.0, 4.0, subject.output[1], subject.output[1]]
 
 
+def test_the_same_mask_of_another_sample_is_another_question():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    both = np.ones((2, 2), dtype=bool) & np.array([True, False])
+    assert pyref.removal(additive, x).scores(np.array([0, 1]), both).tolist() == [4.0, 16.0]
+
+
 @pytest.mark.parametrize(
     ("mask", "count", "whole"), [("feature", 12, (1, 1, 1)), ("pixel", 6, (2, 1, 1)), ("token", 4, (1, 1, 3))]
 )

@@ -61,6 +61,14 @@ def test_from_a_baseline_and_with_probabilities():
     assert "probability" not in pair.series  # no single class
 
 
+def test_a_path_through_the_opposite_turns_the_cosine_over():
+    network = pyref.Network.sequential([pyref.Dense(fractions([[1, 2], [0, 1]]))], shape=(2,))
+    x = fractions([[1, 3]])
+    got = pyref.saturation(network, x, target=0, baseline=-x, alphas=(0, F(1, 4), F(1, 2), 1), nodes=["dense1"])
+    assert_equal(got["dense1 cosine"], fractions([[-1, -1, 1, 1]]))  # 0/0 in the middle
+    assert got.notes["0/0"]["dense1 cosine"].tolist() == [[False, False, True, False]]
+
+
 def test_a_function_saturates_too_and_unknown_nodes_are_named():
     got = pyref.saturation(lambda x: np.tanh(x.sum(axis=1)), np.array([[3.0, 4.0]]), alphas=(0, 0.5, 1))
     assert got["output"].tolist() == [[0, np.tanh(3.5), np.tanh(7.0)]]

@@ -100,6 +100,8 @@ def test_subsets_are_uniform_and_all_of_them_where_they_are_few():
     again = np.stack(list(pyref.random_subsets(20, 6, 4000, 3, 0)))
     other = np.stack(list(pyref.random_subsets(20, 6, 4000, 4, 0)))
     assert (drawn == again).all() and (drawn != other).any()
+    elsewhere = np.stack(list(pyref.random_subsets(20, 6, 4000, 3, 1)))
+    assert (elsewhere != drawn).any()  # another sample, other subsets
     assert pyref.log_sizes(64)[0] == 1 and pyref.log_sizes(64)[-1] == 51 and pyref.log_sizes(1) == [1]
 
 
