@@ -5,6 +5,9 @@
 import os
 import sys
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads of BLAS that wait for each other spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import emulated
 import pytest
 from hypothesis import HealthCheck, settings
