@@ -124,7 +124,7 @@ struct Register {
 template <class T>
 constexpr Index lanes = sizeof(typename Register<T>::type) / sizeof(T);
 template <class T>
-constexpr Index width = across * lanes<T>;  // places of a strip
+constexpr Index width = across * lanes<T>;  // places of a product
 
 // Element (i, k) of a panel of weights, k = outer · inners + inner, is data[i · row + outer · outer_step + inner].
 template <class T>
@@ -133,9 +133,9 @@ struct Weights {
   Index row, outers, outer_step, inners;
 };
 
-// sums (rows, registers) (+)= weights (rows, k) · strip (k, width)
+// sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sums and sources lie `stride` apart
 template <class T, int rows, int registers>
-void multiply(const Weights<T>& weights, const T* strip, T* sums, Index stride, bool add) {
+void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
   using Vector = typename Register<T>::type;
   Vector sum[rows][registers];
   for (int i = 0; i < rows; ++i)
@@ -146,9 +146,9 @@ void multiply(const Weights<T>& weights, const T* strip, T* sums, Index stride, 
   const Index row = weights.row, inners = weights.inners;
   for (Index outer = 0; outer < weights.outers; ++outer) {
     const T* w = weights.data + outer * weights.outer_step;
-    for (Index inner = 0; inner < inners; ++inner, strip += width<T>) {
+    for (Index inner = 0; inner < inners; ++inner, sources += stride) {
       Vector seen[registers];
-      for (int v = 0; v < registers; ++v) std::memcpy(&seen[v], strip + v * lanes<T>, sizeof(Vector));
+      for (int v = 0; v < registers; ++v) std::memcpy(&seen[v], sources + v * lanes<T>, sizeof(Vector));
       for (int i = 0; i < rows; ++i)
         for (int v = 0; v < registers; ++v) sum[i][v] += w[i * row + inner] * seen[v];
     }
@@ -158,34 +158,33 @@ void multiply(const Weights<T>& weights, const T* strip, T* sums, Index stride, 
 }
 
 template <class T, int rows>
-void multiply(Index registers, const Weights<T>& weights, const T* strip, T* sums, Index stride, bool add) {
-  if (registers == 1) return multiply<T, rows, 1>(weights, strip, sums, stride, add);
-  if (registers == 2) return multiply<T, rows, 2>(weights, strip, sums, stride, add);
-  multiply<T, rows, 3>(weights, strip, sums, stride, add);
+void multiply(Index registers, const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
+  if (registers == 1) return multiply<T, rows, 1>(weights, sources, sums, stride, add);
+  if (registers == 2) return multiply<T, rows, 2>(weights, sources, sums, stride, add);
+  multiply<T, rows, 3>(weights, sources, sums, stride, add);
 }
 
 template <class T>
-void multiply(Index rows, Index registers, const Weights<T>& weights, const T* strip, T* sums, Index stride, bool add) {
+void multiply(Index rows, Index registers, const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
   if constexpr (most_rows == 8)
-    if (rows == 8) return multiply<T, 8>(registers, weights, strip, sums, stride, add);
-  if (rows == 4) return multiply<T, 4>(registers, weights, strip, sums, stride, add);
-  if (rows == 2) return multiply<T, 2>(registers, weights, strip, sums, stride, add);
-  multiply<T, 1>(registers, weights, strip, sums, stride, add);
+    if (rows == 8) return multiply<T, 8>(registers, weights, sources, sums, stride, add);
+  if (rows == 4) return multiply<T, 4>(registers, weights, sources, sums, stride, add);
+  if (rows == 3) return multiply<T, 3>(registers, weights, sources, sums, stride, add);
+  if (rows == 2) return multiply<T, 2>(registers, weights, sources, sums, stride, add);
+  multiply<T, 1>(registers, weights, sources, sums, stride, add);
 }
 
 // The most rows that one product takes when `left` are left.
 Index rows_at_once(Index left) {
-  Index rows = most_rows;
-  while (rows > left) rows /= 2;
-  return rows;
+  return left >= most_rows ? most_rows : left >= 4 ? 4 : left;
 }
 
 // ---- the schedule ----
 
-constexpr Index strips = 5;            // of one job
-constexpr Index depth_at_once = 384;   // terms of a sum whose sources are gathered at one time
-constexpr Index rows_that_pay = 128;   // for which sources are gathered once more
-constexpr Index jobs_per_thread = 8;   // so that no thread waits long for another
+constexpr Index products = 5;          // next to one another in one job
+constexpr Index depth_at_once = 288;   // terms of a sum whose sources are gathered at one time, for the second cache
+constexpr Index rows_that_pay = 256;   // for gathering sources once more
+constexpr Index jobs_per_thread = 4;   // so that no thread waits long for another
 constexpr Index most_entries = 512;    // of a table
 
 // Channels [channel, channel + channels) of a group's start, and of each of them taps [tap, tap + taps).
@@ -199,15 +198,15 @@ struct Stretch {
   Index at, count, sample, place[window_axes];
 };
 
-// What one tap brings to one stretch, or to a piece of it: places [low, high) of `count` have a source, the j-th at
-// offset + j · step of the channel.
+// What one tap brings to one stretch: the first of its `count` places gets it at `to`; those in [low, high) have a
+// source, the j-th at offset + j · step of the channel, of a sample that begins at `sample`.
 struct Entry {
-  Index term, at, count, low, high, sample, offset;
+  Index to, count, low, high, sample, offset;
 };
 
 template <class T>
 class WindowSums {
-  static constexpr Index most_places = strips * width<T>;
+  static constexpr Index most_places = products * width<T>;
 
  public:
   WindowSums(const WindowSize& size, Index samples, Way way, const T* w, const std::vector<Summand<T>>& summands,
@@ -294,7 +293,7 @@ class WindowSums {
           const Weights<T> weights = form(phase, summands_[s].weight, group, row + at, taken, block, panel);
           for (Index first = 0; first < places; first += width<T>) {
             const Index registers = std::min<Index>(across, (places - first + lanes<T> - 1) / lanes<T>);
-            multiply(taken, registers, weights, sources + first * block.depth(), sums + at * most_places + first, most_places, add);
+            multiply(taken, registers, weights, sources + first, sums + at * most_places + first, most_places, add);
           }
           if (is_last) finish(phase, group, row + at, taken, stretches, count, sums + at * most_places);
         }
@@ -326,44 +325,34 @@ class WindowSums {
       }
   }
 
-  // Strips (places / width, terms of the block, width) of what the taps bring, 0 where they are outside.
+  // Rows (terms of the block, most_places) of what the taps bring, 0 where they are outside.
   void gather(const Phase& phase, const Summand<T>& summand, Index group, const Block& block, const Stretch* stretches, Index count,
               Index places, T* out) const {
-    const Stretch *one = stretches, *end = stretches + count;
-    for (Index first = 0; first < places; first += width<T>, out += block.depth() * width<T>) {
-      const Index last = std::min(places, first + width<T>);
-      while (one->at + one->count <= first) ++one;
-      Index pieces = 0;
-      while (one + pieces < end && one[pieces].at < last) ++pieces;
-      const Index rest = (last - first) % lanes<T>;
-      if (rest)
-        for (Index k = 0; k < block.depth(); ++k) std::fill_n(out + k * width<T> + last - first, lanes<T> - rest, T(0));
-      const Index taps = std::max<Index>(1, most_entries / pieces);
-      for (Index t = 0; t < block.taps; t += taps) {
-        const Block part{block.channel, block.channels, block.tap + t, std::min(taps, block.taps - t)};
-        Entry entries[std::max(most_entries, most_places)];
-        Index filled = 0;
-        for (Index k = 0; k < part.taps; ++k)
-          for (Index j = 0; j < pieces; ++j)
-            entries[filled++] = entry(phase, phase.taps[static_cast<std::size_t>(part.tap + k)], t + k, one[j], first, last);
-        with_factor(summand.input, [&](auto constant) {
-          for (Index c = 0; c < part.channels; ++c)
-            copy<decltype(constant)::value>(summand.v, (group * (start_.channels / groups_) + part.channel + c) * start_.area,
-                                            phase.step[2], entries, filled, out + c * block.taps * width<T>);
-        });
-      }
+    const Index end = (places + lanes<T> - 1) / lanes<T> * lanes<T>;  // what the product reads
+    for (Index k = 0; k < block.depth() && end > places; ++k) std::fill(out + k * most_places + places, out + k * most_places + end, T(0));
+    const Index taps = std::max<Index>(1, most_entries / count);
+    for (Index t = 0; t < block.taps; t += taps) {
+      Entry entries[std::max(most_entries, most_places)];
+      Index filled = 0;
+      for (Index k = t; k < std::min(block.taps, t + taps); ++k)
+        for (Index j = 0; j < count; ++j)
+          entries[filled++] = entry(phase, phase.taps[static_cast<std::size_t>(block.tap + k)], k, stretches[j]);
+      with_factor(summand.input, [&](auto constant) {
+        for (Index c = 0; c < block.channels; ++c)
+          copy<decltype(constant)::value>(summand.v, (group * (start_.channels / groups_) + block.channel + c) * start_.area, phase.step[2],
+                                          entries, filled, out + c * block.taps * most_places);
+      });
     }
   }
 
-  Entry entry(const Phase& phase, const Tap& tap, Index term, const Stretch& one, Index first, Index last) const {
-    const Index skipped = std::max<Index>(0, first - one.at), at = one.at + skipped;
-    Entry made{term, at - first, std::min(one.at + one.count, last) - at, 0, 0, one.sample, 0};
+  Entry entry(const Phase& phase, const Tap& tap, Index term, const Stretch& one) const {
+    Entry made{term * most_places + one.at, one.count, 0, 0, one.sample * start_.elements(), 0};
     for (int a = 0; a + 1 < window_axes; ++a) {
       const Index source = one.place[a] * phase.step[a] + tap.offset[a];
       if (source < 0 || source >= phase.from[a]) return made;
       made.offset = (made.offset + source) * phase.from[a + 1];
     }
-    const Index step = phase.step[2], source = (one.place[2] + skipped) * step + tap.offset[2];
+    const Index step = phase.step[2], source = one.place[2] * step + tap.offset[2];
     made.offset += source;
     if (source < 0) made.low = std::min(made.count, (-source + step - 1) / step);
     made.high = source >= phase.from[2] ? 0 : std::min(made.count, (phase.from[2] - source + step - 1) / step);
@@ -374,13 +363,9 @@ class WindowSums {
   template <Factor factor>
   void copy(const T* v, Index channel, Index step, const Entry* entries, Index count, T* out) const {
     for (const Entry* e = entries; e < entries + count; ++e) {
-      T* to = out + e->term * width<T> + e->at;
+      T* to = out + e->to;
       const Index place = channel + e->offset, low = e->low, high = e->high;
-      const T* from = v + e->sample * start_.elements() + place;
-      if (factor == Factor::plain && step == 1 && high - low == width<T>) {
-        std::memcpy(to, from, sizeof(T) * static_cast<std::size_t>(width<T>));
-        continue;
-      }
+      const T* from = v + e->sample + place;
       for (Index j = 0; j < low; ++j) to[j] = T(0);
       if (step == 1)
         for (Index j = low; j < high; ++j) to[j] = input_part<factor>(constants_, from[j], place + j);
@@ -390,17 +375,19 @@ class WindowSums {
     }
   }
 
-  // The weights' part between rows and the terms of a block, in a panel that stays in the first cache.
+  // The weights' part between rows and the terms of a block: where they lie, or in a panel that stays in the first cache.
   Weights<T> form(const Phase& phase, Factor factor, Index group, Index row, Index rows, const Block& block, T* panel) const {
     const Index channels = start_.channels / groups_, all_rows = end_.channels / groups_, depth = block.depth();
     if (way_ == Way::look) {
       const T* from = w_ + ((group * all_rows + row) * channels + block.channel) * kernel_ + block.tap;
+      if (factor == Factor::plain) return {from, channels * kernel_, 1, 0, depth};
       for (Index i = 0; i < rows; ++i)
         form_weights(factor, constants_.gamma, from + i * channels * kernel_, depth, panel + i * depth);
       return {panel, depth, 1, 0, depth};
     }
     const T* from = w_ + ((group * channels + block.channel) * all_rows + row) * kernel_;
     const Index together = rows * block.taps;
+    if (factor == Factor::plain && block.taps == kernel_) return {from, kernel_, block.channels, all_rows * kernel_, kernel_};
     if (block.taps == kernel_) {
       for (Index c = 0; c < block.channels; ++c)
         form_weights(factor, constants_.gamma, from + c * all_rows * kernel_, together, panel + c * together);
