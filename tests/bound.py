@@ -17,6 +17,23 @@ def rounding(n, magnitude, dtype=np.float64):
     return n * unit(dtype) * magnitude
 
 
+def completeness_bound(network, a):
+    """How far rounding may move a sum of attributions, a `pyref.Attribution` of `network`: n · u · Σ|terms|.
+
+    An error of n roundings in the signal at a node moves the total by as many of what stands there; the forward
+    and the backward pass make one each, in sums of at most n terms and 16 operations of activations.
+    """
+    there = sum(np.sum(np.abs(v)) for v in a.signals.values())
+    return rounding(2 * (longest_sum(network) + 16), there + np.abs(a.output).max(), a.output.dtype)
+
+
+def longest_sum(network):
+    """The most products that a sum in any layer of the network has."""
+    weights = [getattr(node.layer, name, None) for node in network.nodes.values() for name in ("w", "w_x", "w_h")]
+    weights = [w for v in weights if v is not None for w in (v if isinstance(v, tuple) else (v,))]
+    return max((w.size // min(w.shape[:2]) for w in weights), default=1)
+
+
 # ---- the rule algebra: how far rounding alone may move a relevance, per element ----
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes longer than a change should wait for: the thorough Hypothesis profile, all light models of
-# ONNX against its evaluator, and every statement on many networks.
+# ONNX against its evaluator, models exported from PyTorch in full size, and every statement on many networks.
 # Run where relprop is installed with its `test` extra.
 set -euo pipefail
 cd "$(dirname "$0")/.."

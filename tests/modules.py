@@ -326,11 +326,11 @@ class Functional(nn.Module):
 class Reader(nn.Module):
     """Embedding, recurrent layers, and a dense layer on their last states or on the mean over time."""
 
-    def __init__(self, kind, batch_first, layers, bidirectional, last):
+    def __init__(self, kind, batch_first, layers, bidirectional, last, c=4, h=3):
         super().__init__()
-        self.embedding, self.last, self.batch_first = nn.Embedding(7, 4), last, batch_first
-        self.rnn = kind(4, 3, layers, batch_first=batch_first, bidirectional=bidirectional, dropout=0.2 * (layers > 1))
-        self.out = nn.Linear(6 if bidirectional else 3, 2)
+        self.embedding, self.last, self.batch_first = nn.Embedding(7, c), last, batch_first
+        self.rnn = kind(c, h, layers, batch_first=batch_first, bidirectional=bidirectional, dropout=0.2 * (layers > 1))
+        self.out = nn.Linear(2 * h if bidirectional else h, 2)
 
     def forward(self, ids):
         x = self.embedding(ids)

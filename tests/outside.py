@@ -1,13 +1,10 @@
-"""PyTorch modules as pyref networks, layer by layer, and how far rounding may part two libraries.
+"""PyTorch modules as pyref networks, layer by layer.
 
 Only tests import this, where PyTorch is installed.
 """
 
-from dataclasses import fields, replace
-
 import numpy as np
 import torch
-from bound import unit
 from torch import nn
 
 import pyref
@@ -105,49 +102,3 @@ def randomize(module, seed, whole=False):
             m.running_mean.data = tensor(rng.normal(size=m.num_features))
             m.running_var.data = tensor(rng.uniform(0.5, 2, size=m.num_features))
     return module.double().eval()
-
-
-def close(got, explain, net, x, disturbed=None, draws=4):
-    """got is explain(net, x), but for rounding. Every array has the samples along its first axis.
-
-    Whatever the order of a sum of n products, what comes out is the exact sum of products off by at most n
-    roundings each. So all parameters and inputs are moved by so many, and what that does to a sample bounds
-    what the roundings of either library do to it. `disturbed(rng, size)` is a backend that adds what else is
-    rounded in the other library, by formulas that are worse conditioned than ours; then explain(net, x, backend).
-    """
-    want = explain(net, x)
-    assert got.shape == want.shape
-    per_sample = tuple(range(1, want.ndim))
-    assert np.max(np.abs(want), axis=per_sample).all(), "there is nothing to compare"
-    longest = max((w.size // min(w.shape[:2]) for w in _weights(net)), default=1)
-    size = (longest + 16) * unit(x.dtype)  # 16: activations and divisions, a few units each
-    rng = np.random.default_rng(0)
-    allowed = size * np.max(np.abs(want), axis=per_sample, keepdims=True)
-    for _ in range(draws):
-        backend = () if disturbed is None else (disturbed(rng, size),)
-        moved = explain(_moved(net, rng, size), _wobble(x, rng, size), *backend)
-        allowed = np.maximum(allowed, np.max(np.abs(moved - want), axis=per_sample, keepdims=True))
-    gap = np.abs(got - want)
-    assert (gap <= 2 * allowed).all(), f"off by {gap.max()}, allowed {2 * float(np.max(allowed))}"
-
-
-def differs(got, want, by):
-    """got differs from want, in every sample, by at least a share `by` of its largest value: no rounding does that."""
-    axes = tuple(range(1, want.ndim))
-    return bool((np.max(np.abs(got - want), axis=axes) > by * np.max(np.abs(want), axis=axes)).all())
-
-
-def _weights(net):
-    return [w for node in net.nodes.values() if (w := getattr(node.layer, "w", None)) is not None]
-
-
-def _wobble(v, rng, size):
-    return v * (1 + size * rng.uniform(-1, 1, size=v.shape))
-
-
-def _moved(net, rng, size):
-    def moved(layer):
-        arrays = {f.name: v for f in fields(layer) if isinstance(v := getattr(layer, f.name), np.ndarray)}
-        return replace(layer, **{k: _wobble(v, rng, size) for k, v in arrays.items()})
-
-    return net.with_layers({name: moved(node.layer) for name, node in net.nodes.items()})

@@ -145,7 +145,8 @@ def module_of(name):
 def test_a_state_dict_of_torchvisions_names_gives_the_same_network(name, tmp_path):
     """The module as torchvision writes it, its state dict in a .pth file, and the same module by from_torch."""
     torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `torch` installs")
-    from outside import array, close, randomize
+    from nearby import close
+    from outside import array, randomize
 
     module = randomize(module_of(name), 4)
     torch.save(module.state_dict(), tmp_path / "weights.pth")

@@ -14,8 +14,9 @@ from relprop.models import torch_operations
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `torch` installs")
 
 import modules  # noqa: E402
-from bound import rounding  # noqa: E402
-from outside import array, close, randomize, tensor  # noqa: E402
+from bound import completeness_bound  # noqa: E402
+from nearby import close  # noqa: E402
+from outside import array, randomize, tensor  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -83,18 +84,6 @@ def imported(request):
     return case(request.param)
 
 
-def slack(net, a):
-    """How far rounding may move a sum of attributions.
-
-    An error of n roundings in the signal at a node moves the total by as many of what stands there; the forward
-    and the backward pass make one each, in sums of at most n terms and 16 operations of activations.
-    """
-    weights = [w for node in net.nodes.values() if (w := getattr(node.layer, "w", None)) is not None]
-    longest = max((w.size // min(w.shape[:2]) for w in weights), default=1)
-    there = sum(np.sum(np.abs(v)) for v in a.signals.values())
-    return rounding(2 * (longest + 16), there + np.abs(a.output).max())
-
-
 # ── the laws ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -115,22 +104,22 @@ def test_deeplift_and_full_gradient_are_complete(imported):
     _, net, x = imported
     x0 = np.random.default_rng(5).normal(size=x.shape)
     for a in (pyref.deeplift(net, x, 1, baseline=x0), pyref.full_gradient(net, x, 1)):
-        assert (np.abs(a.delta) <= slack(net, a)).all(), a.method
+        assert (np.abs(a.delta) <= completeness_bound(net, a)).all(), a.method
 
 
 def test_the_ledger_of_lrp_closes(imported):
     _, net, x = imported
     a = pyref.lrp(net, x, 1, rule=pyref.Epsilon(1e-3))
-    assert (np.abs(a.delta) <= slack(net, a)).all()
+    assert (np.abs(a.delta) <= completeness_bound(net, a)).all()
     for row in a.ledger:
-        assert (np.abs(row.residual) <= slack(net, a)).all(), row.node
+        assert (np.abs(row.residual) <= completeness_bound(net, a)).all(), row.node
 
 
 @pytest.mark.parametrize("name", ["inception branch", "googlenet block", "densenet"])
 def test_exact_integrated_gradients_are_complete(name):
     _, net, x = case(name)
     a = pyref.integrated_gradients(net, x[:1], 1, quadrature="exact")
-    assert (np.abs(a.delta) <= slack(net, a)).all()
+    assert (np.abs(a.delta) <= completeness_bound(net, a)).all()
 
 
 @pytest.mark.parametrize("name", ["lstm, time first", "gru, both ways"])
@@ -138,7 +127,7 @@ def test_integrated_gradients_of_recurrent_layers_are_complete(name):
     """Analytic along the line, so that the error of Gauss-Legendre vanishes faster than any power of m."""
     _, net, x = case(name)
     a = pyref.integrated_gradients(net, x, 1, quadrature="gauss_legendre", m=64)
-    assert (np.abs(a.delta) <= slack(net, a)).all()
+    assert (np.abs(a.delta) <= completeness_bound(net, a)).all()
 
 
 # ── ids, several inputs, sharing ───────────────────────────────────────────────────────────────────────

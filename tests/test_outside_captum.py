@@ -18,7 +18,8 @@ from captum import attr  # noqa: E402
 from captum.attr._utils.approximation_methods import approximation_parameters  # noqa: E402
 from captum.attr._utils.custom_modules import Addition_Module  # noqa: E402
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule  # noqa: E402
-from outside import Flattened, Residual, array, close, differs, network, randomize, tensor  # noqa: E402
+from nearby import close, differs  # noqa: E402
+from outside import Flattened, Residual, array, network, randomize, tensor  # noqa: E402
 from torch import nn  # noqa: E402
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # Captum warns of its own hooks

@@ -19,7 +19,8 @@ if importlib.util.find_spec("torchvision") is None:  # of which zennit wants two
 zennit = pytest.importorskip("zennit", reason="needs zennit: pip install --no-deps zennit")
 
 from bound import rounding  # noqa: E402
-from outside import Flattened, Residual, array, close, differs, network, randomize, tensor  # noqa: E402
+from nearby import close, differs  # noqa: E402
+from outside import Flattened, Residual, array, network, randomize, tensor  # noqa: E402
 from torch import nn  # noqa: E402
 from zennit import composites, rules  # noqa: E402
 from zennit.attribution import Gradient, IntegratedGradients  # noqa: E402
