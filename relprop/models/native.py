@@ -16,6 +16,7 @@ graph are written for such files.
 
 import hashlib
 import json
+import math
 import os
 import re
 from dataclasses import MISSING, fields, is_dataclass
@@ -34,6 +35,7 @@ __all__ = ["load", "read_card", "save"]
 
 KEY, FORMAT = "relprop", 1
 DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+LOOP_LIMIT = 2**16
 HEADER_LIMIT = 100_000_000  # bytes: what the safetensors format allows
 ZEROS = b"0" * 64
 DIGEST = re.compile(rb'\\"sha256\\":\\"([0-9a-f]{64})\\"')  # as it stands in the header: JSON in a JSON string
@@ -192,7 +194,7 @@ def _read(path):
         data = start + file.read()
     try:
         entries = deserialize(data)
-        text = json.loads(data[8 : 8 + header]).get("__metadata__", {}).get(KEY)
+        text = (json.loads(data[8 : 8 + header]).get("__metadata__") or {}).get(KEY)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from error
     found = DIGEST.search(data, 8, 8 + header)
@@ -312,7 +314,7 @@ def _decode(what, value, tensors, unused):
 def _check_fit(path, network):
     """Send a batch of no samples through the network: what does not fit together fails now, and costs nothing.
 
-    Only where all shapes are declared; otherwise the first forward pass tells.
+    Only where all shapes are declared, and up to a node that would loop for long; there the first forward pass tells.
     """
     values = {}
     for name, shape in network.inputs.items():
@@ -324,8 +326,26 @@ def _check_fit(path, network):
         )
         values[name, 0] = np.zeros((0, *shape), np.int64 if ids else np.float64)
     for node in network.nodes.values():
+        if _loops(node.layer, [values[i] for i in node.inputs]) > LOOP_LIMIT:
+            return
         try:
             y = node.layer.forward(pyref, *(values[i] for i in node.inputs))
         except Exception as error:  # as above: wrong types surface as any error
             raise ValueError(f"{path}: node {node.name!r} ({type(node.layer).__name__}): {error}") from error
         values.update({(node.name, k): part for k, part in enumerate(y if node.layer.outputs > 1 else (y,))})
+
+
+def _loops(layer, read):
+    """How often a forward pass of no samples loops, at the most: over steps, windows, or the taps of a kernel."""
+    if layer.kind not in ("recurrent", "conv", "pool", "upsample"):
+        return 0
+    sizes = [getattr(layer, name, 1) for name in ("kernel", "output_size", "size", "scale", "padding", "dilation")]
+    most = [math.prod(max(1, abs(n)) for n in _numbers(size)) for size in sizes]
+    return max(*most, *(n for array in read for n in array.shape[1:]), 0)
+
+
+def _numbers(value):
+    """All numbers in a field that may be one, or nested tuples of them."""
+    if isinstance(value, tuple):
+        return [n for part in value for n in _numbers(part)]
+    return [value] if isinstance(value, int | float) and math.isfinite(value) else []

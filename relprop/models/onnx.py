@@ -31,7 +31,7 @@ OLDEST = 6
 TRIED = ((1009, 1013, 1019, 1021, 1031), (1487, 1489, 1493, 1499, 1511))  # primes, for lengths that are open
 FOLD_BYTES, FOLD_FACTOR = 2**28, 4  # constants may grow to 256 MiB and four times the file
 WEIGHT_BYTES = 2**31  # of weights that a file does not hold but states by a formula
-WORK = 2**23  # what a forward pass of no samples loops over: windows, and the taps of kernels 16-fold
+WORK = 2**20  # what a forward pass of no samples loops over: windows of poolings, and the taps of kernels 16-fold
 
 
 def load(path, *, shapes=None, batch_axis=0):

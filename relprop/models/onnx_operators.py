@@ -337,7 +337,8 @@ def windows(op, x, kernel):
     if any(min(p) < 0 for p in pairs):
         op.refuse(f"pads are {tuple(pads)}, expected numbers >= 0")
     for length, k, s, p in zip(x.shape[2:], kernel, stride, pairs, strict=True):
-        op.count_work((length + sum(p)) * k // s)
+        if "Pool" in op.type:  # convolutions loop over taps alone
+            op.count_work((length + sum(p)) * k // s)
     return {"stride": stride, "padding": pairs}, dilation
 
 
