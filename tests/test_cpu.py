@@ -41,7 +41,8 @@ def test_signatures_and_docstrings_are_the_textbooks(name):
 
 
 def test_what_has_no_kernel_is_pyrefs_own():
-    for name in set(pyref.__all__) - set(cpu.KERNELS):
+    shorter = {"copied_output"}  # in Python, by a shorter way: test_copies.py
+    for name in set(pyref.__all__) - set(cpu.KERNELS) - shorter:
         assert getattr(cpu, name) is getattr(pyref, name)
 
 
