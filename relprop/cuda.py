@@ -30,6 +30,7 @@ KERNELS = tuple(
         "batchnorm": "forward gradient tangent relevance",
         "conv": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
+        "max_pool": "forward gradient tangent relevance multiplier",
         "scale": "forward gradient tangent relevance",
         "shift": "forward gradient tangent relevance",
         "subtract": "forward gradient tangent relevance",

@@ -208,7 +208,12 @@ def test_long_sums_and_wide_rows(backend):
 
 
 def test_more_axes_than_kernels_have_run_as_pyref(backend):
+    """In host memory; on a device, where that would be silent and slow, they are refused by name."""
     x = np.random.default_rng(0).normal(size=(2, 1, 3, 3, 3, 3))
+    if "cuda" in backend.__name__:
+        with pytest.raises(RuntimeError, match="4 axes has no CUDA kernel"):
+            backend.max_pool_forward(x, 2, 1)
+        return
     got, want = (m.max_pool_multiplier(x, -x, m.max_pool_forward(x, 2, 1), 2, 1) for m in (backend, pyref))
     np.testing.assert_array_equal(got, want)
 

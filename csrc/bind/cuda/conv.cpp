@@ -19,7 +19,7 @@ Geometry geometry(const Argument& x, const Argument& w, const py::object& stride
   const py::object windows =
       py::module_::import("pyref.layers.conv").attr("conv_windows")(x.object, w.object, stride, padding, dilation, groups);
   const auto axes = axes_of(windows);
-  if (axes.size() > 3) throw py::value_error("a convolution over " + std::to_string(axes.size()) + " axes has no CUDA kernel");
+  if (axes.size() > 3) throw std::runtime_error("a convolution over " + std::to_string(axes.size()) + " axes has no CUDA kernel");
   const auto x_shape = x.shape(), w_shape = w.shape();
   const int count = groups.cast<int>();
   Geometry g{cuda::conv_map(x_shape[0], count, static_cast<int>(w_shape[1]), static_cast<int>(w_shape[0]) / count, axes.data(),

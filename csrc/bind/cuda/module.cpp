@@ -11,6 +11,7 @@ void bind_cuda_batchnorm(py::module_& module);
 void bind_cuda_conv(py::module_& module);
 void bind_cuda_dense(py::module_& module);
 void bind_cuda_merge(py::module_& module);
+void bind_cuda_pool(py::module_& module);
 
 namespace {
 
@@ -46,6 +47,7 @@ void bind_cuda(py::module_& module) {
   bind_cuda_conv(module);
   bind_cuda_dense(module);
   bind_cuda_merge(module);
+  bind_cuda_pool(module);
   module.def("devices", &devices);
   module.def("no_device", &cuda::no_device);
   module.def("versions", &cuda::versions);
