@@ -6,27 +6,20 @@ Needs the extra `peers`, and zennit. Networks come by `relprop.from_torch`, the 
 residual is how far the values' sum is off from what the method promises, as a share; the worst sample counts.
 """
 
-import importlib.util
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
+import torchvision_names  # noqa: F401
 from bound import completeness_bound
 from modules import ResNet50
 from outside import randomize, tensor
 from torch import nn
 
 import relprop
-
-if importlib.util.find_spec("torchvision") is None:  # of which zennit wants two names, for networks that are not here
-    resnet = ModuleType("torchvision.models.resnet")
-    resnet.Bottleneck = resnet.BasicBlock = type("Block", (), {})
-    names = ("torchvision", "torchvision.models", resnet.__name__)
-    sys.modules |= zip(names, (ModuleType(names[0]), ModuleType(names[1]), resnet), strict=True)
 
 BEGIN, END = "<!-- peers: python tests/peers.py docs/peers.md -->", "<!-- end of peers -->"
 

@@ -1,21 +1,13 @@
 """Rules and composites against zennit, where it is installed: layer by layer, and whole networks."""
 
-import importlib.util
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
+import torchvision_names  # noqa: F401
 
 import pyref
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `peers` installs")
 
-if importlib.util.find_spec("torchvision") is None:  # of which zennit wants two names, for networks that are not here
-    resnet = ModuleType("torchvision.models.resnet")
-    resnet.Bottleneck = resnet.BasicBlock = type("Block", (), {})
-    names = ("torchvision", "torchvision.models", resnet.__name__)
-    sys.modules |= zip(names, (ModuleType(names[0]), ModuleType(names[1]), resnet), strict=True)
 zennit = pytest.importorskip("zennit", reason="needs zennit: pip install --no-deps zennit")
 
 from bound import rounding  # noqa: E402

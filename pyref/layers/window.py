@@ -144,10 +144,11 @@ class Windows:
 
     def wholly_in_padding(self) -> bool:
         """True if some window sees nothing of the image."""
-        return any(
-            not any(0 <= o * s + tap * d - before < length for tap in range(k))
-            for length, count, k, s, (before, _), d in zip(
-                self.lengths, self.counts, self.kernel, self.stride, self.padding, self.dilation, strict=True
-            )
-            for o in range(count)
-        )
+        for length, count, k, s, (before, _), d in zip(
+            self.lengths, self.counts, self.kernel, self.stride, self.padding, self.dilation, strict=True
+        ):
+            begins = range(-before, min(count * s - before, 0), s)  # of windows that begin before the image
+            # begin % d is the first place from 0 on that a tap could see
+            if (count - 1) * s - before >= length or any(b % d >= min(b + k * d, length) for b in begins):
+                return True
+        return False
