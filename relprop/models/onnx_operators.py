@@ -336,7 +336,7 @@ def windows(op, x, kernel):
         op.refuse(f"auto_pad is {auto!r}, which ONNX does not have")
     if any(min(p) < 0 for p in pairs):
         op.refuse(f"pads are {tuple(pads)}, expected numbers >= 0")
-    for length, k, s, p in zip(x.shape[2:], kernel, stride, pairs, strict=True):
+    for length, s, p in zip(x.shape[2:], stride, pairs, strict=True):
         if "Pool" in op.type:  # convolutions loop over taps alone
             op.count_work((length + sum(p)) // s)
     return {"stride": stride, "padding": pairs}, dilation
