@@ -9,7 +9,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Tab
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import mean_error, more
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 STEPS = 50
 LARGEST = 0.1  # of the pixels, that go in the end
@@ -105,5 +104,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

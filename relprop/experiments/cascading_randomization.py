@@ -10,7 +10,6 @@ from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import all_of, is_so, more
 from relprop.experiments.problem import open_problem, sources
 from relprop.experiments.random_logit import labels
-from relprop.experiments.training import TRAIN
 
 PANELS = {
     "gradients": ("gradient", "SmoothGrad", "DeepLIFT", "guided backprop", "deconvnet"),
@@ -117,5 +116,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

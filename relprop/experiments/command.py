@@ -20,7 +20,7 @@ def listed():
             "what it shows": e.title,
             "source": f"[{e.paper}] {e.figure}",
             "data": ", ".join(e.sources),
-            "needs": ", ".join(e.needs),
+            "needs": ", ".join(e.extras),
         }
         for e in EXPERIMENTS.values()
     ]

@@ -11,7 +11,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Pie
 from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import is_so
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 LABELS = [name for name in bp.METHODS if name not in ("SmoothGrad", "DeepLIFT")]  # neither sends a vector down
 PANELS = {
@@ -142,5 +141,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from relprop.experiments.ordering import DIFFERS, HOLDS, UNDECIDED, Outcome
 
-__all__ = ["Expectation", "Experiment", "Piece", "Picture", "Table", "conclude"]
+__all__ = ["TRAIN", "Expectation", "Experiment", "Piece", "Picture", "Table", "conclude"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,9 @@ class Table:
     rows: Sequence[Sequence[Any]]
 
 
+TRAIN: dict[str, tuple[str, ...]] = {"train": ("torch", "sklearn")}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One experiment of a paper.
@@ -72,6 +75,7 @@ class Experiment:
     pieces, numbers, pictures, tables
              from the run: the work, the numbers that it comes to as plain JSON values, and how they are shown
     needs    distributions beyond relprop's own without which it does not run, by extra
+    trains   whether the network that it explains is trained first, unless the user names one: that needs `TRAIN`
     """
 
     id: str
@@ -88,6 +92,12 @@ class Experiment:
     pictures: Callable[[Any, dict], list[Picture]]
     tables: Callable[[Any, dict], list[Table]]
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    trains: bool = False
+
+    @property
+    def extras(self):
+        """The extras that a run without a network of the user's needs."""
+        return self.needs | (TRAIN if self.trains else {})
 
 
 def conclude(experiment, numbers):

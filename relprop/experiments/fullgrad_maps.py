@@ -9,7 +9,6 @@ from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import all_of, more
 from relprop.experiments.pixel_perturbation import FULLGRAD, saliency_maps
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 SHOWN = 6
 
@@ -92,5 +91,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

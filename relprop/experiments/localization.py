@@ -10,7 +10,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Tab
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import mean_error, more
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 SHOWN = 4
 LARGEST = 2 / 3  # of the area, that boxes may take
@@ -135,5 +134,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

@@ -9,7 +9,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Pie
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import is_so, more
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 SHOWN = 5
 ALIKE = 0.9  # rank correlation above which the two maps say the same
@@ -106,5 +105,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

@@ -9,7 +9,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Tab
 from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import all_of, mean_error, more
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 FULLGRAD = "FullGrad"
 FRACTIONS = tuple(k / 100 for k in range(1, 11))
@@ -106,5 +105,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

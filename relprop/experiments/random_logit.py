@@ -9,7 +9,6 @@ from relprop.experiments.experiment import Expectation, Experiment, Picture, Pie
 from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import all_of, is_so, mean_error, more
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 MEASURES = {"ssim": "SSIM", "rank": "rank correlation"}
 FREE = ("gradient", "LRP-z", "α5β4")  # what the paper sees change
@@ -115,5 +114,5 @@ EXPERIMENT = Experiment(
     numbers=numbers,
     pictures=pictures,
     tables=tables,
-    needs=TRAIN,
+    trains=True,
 )

@@ -6,12 +6,11 @@ import numpy as np
 
 import pyref
 from relprop.experiments.charts import Curve, curves_figure
-from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
+from relprop.experiments.experiment import TRAIN, Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import accuracy, model_pieces
 from relprop.experiments.ordering import all_of, is_so, mean_error, more
 from relprop.experiments.pixel_perturbation import FULLGRAD, saliency_maps
 from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.training import TRAIN
 
 RUNS, FRACTIONS = 3, (0.1, 0.3, 0.5, 0.7, 0.9)
 QUICK_RUNS, QUICK_FRACTIONS = 2, (0.3, 0.7)

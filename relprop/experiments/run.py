@@ -119,7 +119,7 @@ def reproduce(experiment, settings, folder, resume=False, progress=True):
         ImportError something that the experiment needs is not installed.
     """
     folder = Path(folder)
-    check_needs(experiment)
+    check_needs(experiment, settings)
     _enter(folder, settings, resume)
     run = Run(experiment, settings, folder)
     began, done = perf_counter(), {}
@@ -140,11 +140,11 @@ def reproduce(experiment, settings, folder, resume=False, progress=True):
     return verdict
 
 
-def check_needs(experiment):
+def check_needs(experiment, settings):
     """Whether what the experiment needs is installed."""
     from importlib.util import find_spec
 
-    for extra, modules in experiment.needs.items():
+    for extra, modules in (experiment.needs if settings.model else experiment.extras).items():
         missing = [m for m in modules if find_spec(m) is None]
         if missing:
             raise ImportError(

@@ -9,7 +9,6 @@ from relprop.progress import bar
 
 __all__ = ["classifier", "one_thread", "fit", "trained"]
 
-TRAIN: dict[str, tuple[str, ...]] = {"train": ("torch", "sklearn")}
 DIMMEST = 0.1
 DIMMED = ("photographs", "mosaics")
 
