@@ -26,7 +26,7 @@ def test_the_tables_are_those_of_the_code():
 
 def test_the_two_commands_set_everything_up():
     assert block("demo") == "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/relprop demo"
-    assert block("test") == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
+    assert block("test") == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n auto"
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
