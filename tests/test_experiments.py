@@ -347,7 +347,18 @@ def test_the_graph_network_is_the_one_that_is_trained():
         assert (np.abs(graph_network(weights, m)(x)[0] - expected) <= bound).all()
 
 
+def test_on_imagenet_a_network_must_be_named(tmp_path):
+    pytest.importorskip("torch", reason="without PyTorch its absence is the first complaint")
+    pytest.importorskip("sklearn", reason="without scikit-learn its absence is the first complaint")
+    from test_data import write_imagenet
+
+    write_imagenet(tmp_path / "files")
+    with pytest.raises(ValueError, match="name a network by --model"):
+        command.run_one("saturation", tmp_path / "run", data=f"imagenet:{tmp_path / 'files'}:32", samples=2, quick=True)
+
+
 def test_imagenet_is_explained_for_the_users_network(tmp_path):
+    """Nothing is trained, so PyTorch is not needed."""
     from test_data import write_imagenet
 
     import relprop
@@ -356,8 +367,6 @@ def test_imagenet_is_explained_for_the_users_network(tmp_path):
     network = relprop.build("vgg16_bn", classes=2, size=32, width=1 / 16)
     relprop.save(network, tmp_path / "model.safetensors")
     asked = {"data": f"imagenet:{tmp_path / 'files'}:32", "samples": 2, "quick": True}
-    with pytest.raises(ValueError, match="name a network by --model"):
-        command.run_one("saturation", tmp_path / "none", **asked)
     command.run_one("saturation", tmp_path / "run", model=tmp_path / "model.safetensors", **asked)
     numbers = json.loads((tmp_path / "run" / "numbers.json").read_text())["numbers"]
     assert np.shape(numbers["curves"]["probability"]) == (2, 21)
