@@ -126,7 +126,7 @@ def explain(
             metavar="MODEL", help="A shipped model (relprop info lists them), a .safetensors or an .onnx file."
         ),
     ],
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, an image, or a .npy file.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, digits, an image, or a .npy file.")],
     method: Annotated[str, typer.Option(help="Name of a method: relprop methods.")] = "lrp",
     rule: Annotated[str | None, typer.Option(help="Rule or composite, for --method lrp.")] = None,
     option: Annotated[
@@ -150,6 +150,10 @@ def explain(
         ),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes: one a line, or JSON.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="Inputs that patterns are learnt from, for pattern methods: digits, or a .npy file."),
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the values: .npy, or .npz with all the rest.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf.")] = None,
     html: Annotated[
@@ -176,6 +180,8 @@ def explain(
     x = door.open_input(source, network, resize=resize, invert=invert, low=low, high=high, prepare=prepare)
     options: dict[str, Any] = dict(_parse_option(o) for o in option or ())
     options |= {name: value for name, value in (("rule", rule), ("at", at)) if value is not None}
+    if fit is not None:
+        options["patterns"] = door.learn_patterns(fit, network, backend)
     chosen = None if target is None else _parse_target(target)
     a = relprop.explain(network, x, method, chosen, backend, preset=preset, **options)
     files = []

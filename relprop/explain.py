@@ -114,7 +114,8 @@ def _checked(method, options):
         (kept if name in known else for_rule)[name] = enter_options(name, value)
     for name, default in known.items():
         if default is inspect.Parameter.empty and name not in kept:
-            raise TypeError(f"{method} needs the option {name!r}: see help(pyref.{method})")
+            how = " (pyref.fit_patterns makes them; on the command line --fit DATA)" if name == "patterns" else ""
+            raise TypeError(f"{method} needs the option {name!r}{how}: see help(pyref.{method})")
     if for_rule:
         kept["rule_options"] = {**(kept.get("rule_options") or {}), **for_rule}
     return kept

@@ -2,13 +2,25 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pyref import fit_patterns
 from pyref.check import check_choice, check_shape, nearest
+from relprop.backends import resolve
+from relprop.progress import bar
 
-__all__ = ["PREPROCESSING", "Preprocessing", "open_input", "open_model", "preprocessing", "read_labels"]
+__all__ = [
+    "PREPROCESSING",
+    "Preprocessing",
+    "learn_patterns",
+    "open_input",
+    "open_model",
+    "preprocessing",
+    "read_labels",
+]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
@@ -111,7 +123,7 @@ def open_model(name):
 
 
 def open_input(text, network, resize=False, invert=False, low=-1.0, high=1.0, prepare=None):
-    """A batch for a network: digits:17, a .npy file (one sample or a batch), or an image.
+    """A batch for a network: digits:17, digits for all of them, a .npy file (one sample or a batch), or an image.
 
     An image is scaled to [low, high], or becomes what `prepare`, a Preprocessing, says.
 
@@ -121,10 +133,14 @@ def open_input(text, network, resize=False, invert=False, low=-1.0, high=1.0, pr
     if len(network.inputs) != 1:
         raise ValueError(f"{network.name} has inputs {', '.join(network.inputs)}; use relprop.explain from Python")
     name, shape = next(iter(network.inputs.items()))
-    if text.startswith("digits:"):
+    if text == "digits":
+        from relprop.data import digits
+
+        x = digits()[0]
+    elif text.startswith("digits:"):
         x = _digit(text.removeprefix("digits:"))
     elif not Path(text).is_file():
-        raise ValueError(f"there is no file {text}; INPUT is digits:17, an image, or a .npy file")
+        raise ValueError(f"there is no file {text}; INPUT is digits, digits:17, an image, or a .npy file")
     elif Path(text).suffix == ".npy":
         x = np.load(text, allow_pickle=False)
         if shape is not None and x.ndim == len(shape):
@@ -140,6 +156,18 @@ def open_input(text, network, resize=False, invert=False, low=-1.0, high=1.0, pr
     if shape is not None:
         check_shape(name, x, (None, *shape))
     return x
+
+
+def learn_patterns(text, network, backend="auto"):
+    """Patterns of a network from a batch of inputs, named as in `open_input`: `pyref.fit_patterns`.
+
+    Raises
+        ValueError  what open_input refuses, or a network for which patterns are not defined
+    """
+    x = open_input(text, network)
+    batches = [x[i : i + 100] for i in range(0, len(x), 100)]
+    _, module = resolve(backend)
+    return fit_patterns(network, batches, backend=module, progress=partial(bar, label=f"patterns of {network.name}"))
 
 
 def _digit(text):

@@ -11,6 +11,7 @@ from PIL import Image
 
 import pyref
 import relprop
+import relprop.cpu
 from relprop import cli, demo
 from relprop.source import open_input
 
@@ -125,6 +126,19 @@ def test_images_are_scaled_to_the_range_of_the_network(tmp_path):
     with pytest.raises(ValueError, match=r"is 8 × 6 pixels, the model reads 4 × 3; pass --resize"):
         open_input(str(tmp_path / "big.png"), network)
     assert open_input(str(tmp_path / "big.png"), network, resize=True).shape == (1, 1, 3, 4)
+
+
+def test_patterns_are_learnt_from_the_inputs_that_fit_names(capsys, tmp_path):
+    images, _ = relprop.digits()
+    network = relprop.zoo("digits-cnn-relu")
+    patterns = pyref.fit_patterns(network, [images[:100], images[100:]], backend=relprop.cpu)
+    a = relprop.explain(network, images[17:18], "pattern_attribution", patterns=patterns)
+    out = tmp_path / "out.npy"
+    argv = ("explain", "digits-cnn-relu", "digits:17", "--method", "pattern_attribution", "--fit", "digits")
+    printed_json(capsys, *argv, "--save", str(out))
+    values = np.load(out)
+    assert (values == a.values).all()
+    assert values.any()
 
 
 def test_a_shipped_digit_is_explained(capsys, tmp_path):
@@ -257,6 +271,8 @@ ERRORS = [
     (("explain", "MODEL", "digits:1"), 1, "has shape (1, 1, 8, 8), expected (any, 4)"),
     (("explain", "MODEL", "digits:200"), 1, "digits:200: expected a number from 0 to 199"),
     (("explain", "MODEL", "MODEL"), 1, "expected .npy or an image"),
+    (("explain", "MODEL", "X", "--fit", "X"), 1, "lrp has no option 'patterns'"),
+    (("explain", "MODEL", "X", "--method", "pattern_net"), 1, "on the command line --fit DATA"),
     (("explain", "MODEL", "X", "--method", "lpr"), 1, "did you mean 'lrp'?"),
     (("explain", "MODEL", "X", "--rule", "epsilom"), 1, "did you mean 'epsilon'?"),
     (("explain", "MODEL", "X", "--target", "3"), 1, "target is 3, expected a class from 0 to 2"),
