@@ -10,13 +10,32 @@ from pyref.trace import Ledger
 __all__ = ["Attribution"]
 
 
+class _WhenRead:
+    """A field that may be given as a function: it is called when the field is first read."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:  # the dataclass asks for the default
+            return None
+        value = vars(instance)[self.name]
+        if callable(value):
+            value = vars(instance)[self.name] = value()
+        return value
+
+    def __set__(self, instance, value):
+        vars(instance)[self.name] = value
+
+
 @dataclass(frozen=True)
 class Attribution:
     """The attributions of one batch.
 
     values      in the shape of the input; {name: array} for several inputs or several nodes in `at`
     output      the explained number S_c, per sample
-    expected    what Σ values should be, per sample; None where the method promises nothing
+    expected    what Σ values should be, per sample; None where the method promises nothing. Methods that must add it
+                up, node by node, give a function that does so when it is first read
     signals     {reference: attribution there} for every value that the walk reached
     biases      {node: attribution of its bias, in the shape of its output} where the method has any
     ledger      where relevance went, node by node; empty unless the method carries relevance
@@ -27,12 +46,15 @@ class Attribution:
     method: str
     values: Any
     output: Any
-    expected: Any = None
+    expected: Any = _WhenRead()
     signals: dict = field(default_factory=dict, repr=False)
     biases: dict = field(default_factory=dict, repr=False)
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     quadrature: str | None = None
     settings: dict = field(default_factory=dict, repr=False)
+
+    def __getstate__(self):
+        return vars(self) | {"expected": self.expected}  # functions cannot be pickled
 
     @property
     def total(self):

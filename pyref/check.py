@@ -9,13 +9,19 @@ __all__ = ["check_shape", "check_float", "check_finite", "nearest", "check_choic
 
 def check_shape(name, array, expected):
     """Raise ValueError unless array.shape fits `expected`, in which None stands for any length."""
-    fits = len(array.shape) == len(expected) and all(
-        e is None or e == s for s, e in zip(array.shape, expected, strict=True)
-    )
-    if not fits:
+    if not _fits(array.shape, expected):
         shown = tuple("any" if e is None else e for e in expected)
         text = "(" + ", ".join(map(str, shown)) + ("," if len(shown) == 1 else "") + ")"
         raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {text}")
+
+
+def _fits(shape, expected):
+    if len(shape) != len(expected):
+        return False
+    for s, e in zip(shape, expected, strict=True):
+        if e is not None and e != s:
+            return False
+    return True
 
 
 def check_float(name, array, cast="{}.astype('{}')"):
@@ -36,9 +42,10 @@ def check_finite(name, array):
     """Raise ValueError where array holds NaN or infinity, with their number and the first index."""
     if array.dtype == object or array.dtype.kind in "iub":
         return
-    bad = ~np.isfinite(array)
-    count = int(bad.sum())
-    if count:
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = ~finite
+        count = int(bad.sum())
         flat = int(np.argmax(np.reshape(bad, (-1,))))
         index = tuple(int(i) for i in np.unravel_index(flat, array.shape))
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pyref.check import check_shape, nearest
@@ -29,6 +30,11 @@ class Node:
     def __post_init__(self):
         alone = isinstance(self.inputs, str) or (len(self.inputs) == 2 and isinstance(self.inputs[1], int))
         object.__setattr__(self, "inputs", tuple(map(_ref, (self.inputs,) if alone else self.inputs)))
+
+    @cached_property
+    def refs(self) -> tuple[Ref, ...]:
+        """References to its outputs."""
+        return tuple((self.name, k) for k in range(self.layer.outputs))
 
 
 class Record(Mapping):
@@ -64,9 +70,9 @@ class Record(Mapping):
 
     def output(self, node):
         """The node's output, a tuple if the layer has several."""
-        if node.layer.outputs == 1:
-            return self._values[node.name, 0]
-        return tuple(self._values[node.name, k] for k in range(node.layer.outputs))
+        if len(node.refs) == 1:
+            return self._values[node.refs[0]]
+        return tuple(self._values[ref] for ref in node.refs)
 
 
 def _ref(key) -> Ref:
@@ -116,6 +122,7 @@ class Network:
             outputs = [next(reversed(self.nodes))]
         self.outputs: tuple[Ref, ...] = tuple(_ref(o) for o in ([outputs] if isinstance(outputs, str) else outputs))
         self._check_connected()
+        self._remembered: dict[str, tuple[Any, Any]] = {}
 
     # ---- construction -------------------------------------------------------------------------------
 
@@ -144,6 +151,9 @@ class Network:
     def up_to(self, *outputs):
         """The part of the network that leads to the given outputs; inputs that lead nowhere are left out."""
         refs = tuple(_ref(o) for o in outputs)
+        return self.remember("up_to", refs, lambda: self._up_to(refs))
+
+    def _up_to(self, refs):
         keep = self.ancestors(refs)
         nodes = [node for node in self.nodes.values() if node.name in keep]
         inputs = {n: s for n, s in self.inputs.items() if n in keep}
@@ -154,6 +164,14 @@ class Network:
         from pyref.rewrite import canonize
 
         return canonize(self)
+
+    def remember(self, what, key, make):
+        """make(), unless the last call for `what` had the same key: the graph does not change, and what follows from it
+        and the key need not be found again for every batch."""
+        known = self._remembered.get(what)
+        if known is None or known[0] != key:
+            known = self._remembered[what] = key, make()
+        return known[1]
 
     # ---- questions about the graph --------------------------------------------------------------------
 
@@ -225,17 +243,16 @@ class Network:
         given = {_ref(k): v for k, v in (given or {}).items()}
         values: dict[Ref, Any] = dict(given)
         inputs: dict[str, Inputs] = {}
-        needed = self._needed(given)
+        needed = self._needed(given) if given else None
         for name, array in self.input_arrays(x, needed, given).items():
             values[name, 0] = array
-        for node in self.nodes.values():
-            if node.name not in needed:
-                continue
-            inputs[node.name] = Inputs(values[i] for i in node.inputs)
-            y = node.layer.run(backend, inputs[node.name])
-            for k, part in enumerate(y if node.layer.outputs > 1 else (y,)):
-                values.setdefault((node.name, k), part)
-        return Record(values, {name: node.layer for name, node in self.nodes.items() if name in needed}, inputs)
+        nodes = [node for node in self.nodes.values() if needed is None or node.name in needed]
+        for node in nodes:
+            inputs[node.name] = arrays = Inputs([values[i] for i in node.inputs])
+            y = node.layer.run(backend, arrays)
+            for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
+                values.setdefault(ref, part)
+        return Record(values, {node.name: node.layer for node in nodes}, inputs)
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""
@@ -260,7 +277,7 @@ class Network:
     def input_arrays(self, x, needed=None, given=()):
         """{name: array} of the inputs, checked against the declared shapes."""
         names = [n for n in self.inputs if (needed is None or n in needed) and (n, 0) not in given]
-        if not isinstance(x, Mapping):
+        if not isinstance(x, dict | Mapping):
             if len(self.inputs) != 1:
                 raise ValueError(f"{self.name} has inputs {', '.join(self.inputs)}; pass a dict by name")
             x = {next(iter(self.inputs)): x}
@@ -364,10 +381,10 @@ class Network:
 
 def _arrived(node, record, signals, stops):
     """The signal at a node's output, a tuple if it has several with zeros where nothing arrived; None without any."""
-    refs = [(node.name, k) for k in range(node.layer.outputs)]
-    arrived: list[Any] = [None if r in stops else signals.get(r) for r in refs]
+    refs = node.refs
     if len(refs) == 1:
-        return arrived[0]
+        return None if refs[0] in stops else signals.get(refs[0])
+    arrived: list[Any] = [None if r in stops else signals.get(r) for r in refs]
     known = next((k for k, a in enumerate(arrived) if a is not None), None)
     if known is None:
         return None

@@ -61,6 +61,8 @@ def enter(name, x):
 
 def enter_options(name, value):
     """Let in the arrays of an option's value: a baseline may be a tensor, or a list or dict of them."""
+    if value is None or isinstance(value, str | float | int):
+        return value
     if is_foreign(value):
         return _enter_foreign(name, value, dtypes="any").array
     if isinstance(value, list):

@@ -17,7 +17,7 @@ from relprop.progress import bar, counted
 
 __all__ = ["explain", "method_options"]
 
-_signature = cache(inspect.signature)  # of a dozen functions, for every call
+_signature = cache(inspect.signature)  # of a dozen functions
 
 
 def explain(network, x, method="lrp", target=None, backend="auto", *, preset=None, progress=True, **options):
@@ -55,15 +55,16 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
         )
     if method not in pyref.METHODS:
         raise ValueError(f"there is no method {method!r}; {nearest(method, pyref.METHODS)}")
-    resolve(backend)
+    backend_name, module = resolve(backend)
     options = _checked(method, _with_preset(preset, method, options))
     guests = {name: enter(name, array) for name, array in _by_name(network, x).items()}
     arrays = {name: guest.array for name, guest in guests.items()}
-    backend_name, module = resolve(backend, exact=any(pyref.is_exact(array) for array in arrays.values()))
+    if backend == "auto":
+        backend_name, module = resolve(backend, exact=any(pyref.is_exact(array) for array in arrays.values()))
     given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
     began = perf_counter()
     label = f"{method} on {network.name}"
-    if "progress" in _signature(pyref.METHODS[method]).parameters:  # it has a loop to wrap
+    if _has_loop(method):
         options["progress"] = partial(bar, label=label, shown=progress)
         progress = False
     with counted(module, label, shown=progress) as heard:
@@ -81,6 +82,11 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
 
 def method_options(method):
     """{option: default} of a method, with those that every method hands on to `pyref.start`."""
+    return dict(_known(method))
+
+
+@cache
+def _known(method):
     parameters = _signature(pyref.METHODS[method]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -90,6 +96,18 @@ def method_options(method):
             if p.kind is p.KEYWORD_ONLY and p.name not in own
         }
     return {name: default for name, default in own.items() if name not in ("backend", "progress")}
+
+
+@cache
+def _needed(method):
+    """The options without a default."""
+    return [name for name, default in _known(method).items() if default is inspect.Parameter.empty]
+
+
+@cache
+def _has_loop(method):
+    """Whether a method has a loop that shows how far it is."""
+    return "progress" in _signature(pyref.METHODS[method]).parameters
 
 
 def _with_preset(preset, method, options):
@@ -104,16 +122,17 @@ def _with_preset(preset, method, options):
 
 def _checked(method, options):
     """The options with foreign arrays let in, and a named rule's own options moved into `rule_options`."""
-    known = method_options(method)
-    of_rule = _rule_options(options.get("rule", known.get("rule"))) if "rule_options" in known else ()
+    known = _known(method)
+    rule = options.get("rule", known.get("rule"))
+    of_rule = _rule_options(rule) if "rule_options" in known and isinstance(rule, str) else ()
     kept: dict[str, Any] = {}
     for_rule: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known and name not in of_rule:
             raise TypeError(f"{method} has no option {name!r}; {nearest(name, [*known, *of_rule])}")
         (kept if name in known else for_rule)[name] = enter_options(name, value)
-    for name, default in known.items():
-        if default is inspect.Parameter.empty and name not in kept:
+    for name in _needed(method):
+        if name not in kept:
             how = " (pyref.fit_patterns makes them; on the command line --fit DATA)" if name == "patterns" else ""
             raise TypeError(f"{method} needs the option {name!r}{how}: see help(pyref.{method})")
     if for_rule:
@@ -121,9 +140,10 @@ def _checked(method, options):
     return kept
 
 
+@cache
 def _rule_options(rule):
     """Options of a rule or composite that is given by its name."""
-    maker = {**pyref.RULES, **pyref.COMPOSITES}.get(rule) if isinstance(rule, str) else None
+    maker = {**pyref.RULES, **pyref.COMPOSITES}.get(rule)
     return tuple(_signature(maker).parameters) if maker else ()
 
 

@@ -1,7 +1,7 @@
 """A line on the terminal while work takes longer than two seconds."""
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 
 from tqdm import tqdm
@@ -19,15 +19,16 @@ def bar(steps=None, *, total=None, label="", shown=True, unit=" steps"):
     return tqdm(steps, total=total, desc=label, unit=unit, delay=PATIENCE, disable=None if shown else True, leave=False)
 
 
-@contextmanager
 def counted(module, label, shown=True):
-    """A backend whose calls move a bar: it tells how far any method is, without asking the method.
+    """A backend, in a `with`, whose calls move a bar: it tells how far any method is, without asking the method.
 
     Where nobody looks it is the backend itself.
     """
-    if not (shown and sys.stderr.isatty()):
-        yield module
-        return
+    return _counted(module, label) if shown and sys.stderr.isatty() else nullcontext(module)
+
+
+@contextmanager
+def _counted(module, label):
     with bar(label=label, unit=" layer calls") as line:
         yield _Counted(module, line)
 

@@ -247,3 +247,31 @@ def test_the_function_is_not_hidden_by_its_module():
     assert "explain" in dir(relprop)
     with pytest.raises(AttributeError, match="no attribute 'explian'"):
         relprop.explian  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "most"),
+    [("gradient", {}, 19), ("lrp", {"rule": "epsilon_plus"}, 28), ("deeplift", {}, 45)],
+)
+def test_a_layer_costs_few_calls(method, options, most):
+    """Where kernels take microseconds the time goes into calls of Python. They can be counted, and do not vary."""
+
+    def calls(depth):
+        eye = np.eye(4, dtype=np.float32)
+        network = pyref.Network.sequential([pyref.Dense(eye, eye[0]), pyref.ReLU()] * depth + [pyref.Dense(eye)])
+        x = np.ones((1, 4), np.float32)
+        count = 0
+
+        def hear(frame, event, argument):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        relprop.explain(network, x, method, 0, "cpu", progress=False, **options)
+        sys.setprofile(hear)
+        try:
+            relprop.explain(network, x, method, 0, "cpu", progress=False, **options)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(20) - calls(10) <= 20 * most

@@ -1,5 +1,7 @@
 """LRP on whole networks: conservation by the ledger, composites, merging, the gradient form, inner nodes."""
 
+import copy
+import pickle
 from fractions import Fraction as F
 
 import numpy as np
@@ -259,3 +261,18 @@ def test_what_lrp_refuses():
         pyref.lrp(network, x, rule=pyref.ZPlus(), form="gradient")
     with pytest.raises(ValueError, match=r"with its default options, but node 'conv1' has Epsilon\(.*'uniform'"):
         pyref.lrp(network, x, rule=pyref.Epsilon(bias="uniform"), form="gradient")
+
+
+def test_what_the_sum_should_be_is_added_up_when_it_is_read():
+    """It is not in the way of who wants the values alone, and goes into copies and files as a number."""
+    asked = []
+    a = pyref.Attribution("lrp", np.ones((1, 2)), np.ones(1), expected=lambda: asked.append(1) or np.ones(1))
+    assert not asked
+    assert (a.expected, a.delta, asked) == (1, 1, [1])
+    assert pyref.Attribution("gradient", np.ones((1, 2)), np.ones(1)).expected is None
+
+    network = Network.sequential([Dense(np.eye(2), np.ones(2)), ReLU()])
+    b = pyref.lrp(network, np.ones((1, 2)), 0)
+    for same in (copy.deepcopy(b), pickle.loads(pickle.dumps(b))):
+        assert np.array_equal(same.expected, b.expected)
+    assert np.array_equal(b.expected, b.output - b.ledger.total("kept"))

@@ -128,3 +128,19 @@ def test_a_graph_that_makes_no_sense_is_refused(make, words):
 def test_a_network_is_shown_as_a_table():
     text = repr(Network([Node("a", EYE, ("x",))], {"x": (2,)}, name="tiny"))
     assert "tiny" in text and "Dense" in text and "← x" in text
+
+
+def test_what_follows_from_the_graph_is_found_once():
+    """The part of a network that leads to an output, and the rules of a composite, stay as they are."""
+    network = Network([("a", EYE, "x"), ("b", EYE, "a")])
+    a = network.up_to("a")
+    assert network.up_to("a") is a
+    assert list(network.up_to("a", "b").nodes) == ["a", "b"]
+    assert list(network.up_to("a").nodes) == ["a"]
+
+    first, again = (pyref.assign_rules("epsilon_plus", network, epsilon=1) for _ in range(2))
+    assert first == again and first is not again
+    assert first["a"] is again["a"]
+    other = pyref.assign_rules("epsilon_plus", network, epsilon=1.0)  # a float, which leaves exact arithmetic
+    assert type(other["a"].epsilon) is float
+    assert pyref.assign_rules("z_box", network, low=np.zeros(2), high=1)["a"].high == 1

@@ -8,20 +8,14 @@ __all__ = ["Inputs", "Layer", "AffineLayer"]
 class Inputs(tuple):
     """The inputs of a node in a forward pass, with what its layer keeps for the way back."""
 
-    _kept: list[tuple[Any, Any]]
-
-    def __new__(cls, arrays):
-        self = super().__new__(cls, arrays)
-        self._kept = []
-        return self
-
     def keep(self, backend, make):
         """make(), which is called once for each backend."""
-        for known, value in self._kept:
+        kept = vars(self).setdefault("kept", [])
+        for known, value in kept:
             if known is backend:
                 return value
-        self._kept.append((backend, make()))
-        return self._kept[-1][1]
+        kept.append((backend, make()))
+        return kept[-1][1]
 
 
 class Layer:

@@ -89,7 +89,7 @@ def _excitation(network, x, target, negative, options, contrastive, positive):
         "contrastive_excitation_backprop" if contrastive else "excitation_backprop",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=total - ledger.total("kept") if run.is_cut and not positive else None,
+        expected=(lambda: total - ledger.total("kept")) if run.is_cut and not positive else None,
         signals=signals,
         ledger=ledger,
         settings=settings,

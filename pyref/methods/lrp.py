@@ -53,19 +53,21 @@ def lrp(
         raise ValueError(f"merge_batchnorm is {merge_batchnorm!r}, expected True, False or 'auto'")
     rules = assign_rules(rule, network, **(rule_options or {}))
     merging = not all(isinstance(r, _PLAIN) for r in rules.values()) if merge_batchnorm == "auto" else merge_batchnorm
-    if merging:
-        network = merge(network)
+    merged = merge(network) if merging else network
+    if merged is not network:
+        network = merged
         rules = assign_rules(rule, network, **(rule_options or {}))
     run = start(network, x, target, **options)
     settings = {"rule": rule, "rules": rules, "gate": gate, "form": form, "merge_batchnorm": merging}
     if form == "gradient":
         return _gradient_form(run, rules, gate, settings)
-    signals, ledger = propagate_relevance(run, run.relevance, rules, gate)
+    R = run.relevance
+    signals, ledger = propagate_relevance(run, R, rules, gate)
     return Attribution(
         "lrp",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=sum_samples(run.relevance) - ledger.total("kept") if run.is_cut else None,
+        expected=(lambda: sum_samples(R) - ledger.total("kept")) if run.is_cut else None,
         signals=signals,
         biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
         ledger=ledger,

@@ -57,6 +57,8 @@ class Run:
     @property
     def is_cut(self):
         """True where every path to the output passes a leaf: then attributions there can be complete."""
+        if self.at is None:  # the leaves are all inputs
+            return True
         refs, reached = set(self.leaves.values()), {self.output_ref}
         for node in reversed(self.network.nodes.values()):
             if any((node.name, k) in reached - refs for k in range(node.layer.outputs)):

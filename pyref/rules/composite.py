@@ -138,6 +138,10 @@ def assign_rules(rule, network, **options):
         makers = {**RULES, **COMPOSITES}
         if rule not in makers:
             raise ValueError(f"there is no rule or composite {rule!r}; {nearest(rule, makers)}")
+        if all(isinstance(value, int | float | str) for value in options.values()):
+            key = (rule, *((name, type(value), value) for name, value in options.items()))
+            made = network.remember("rules", key, lambda: assign_rules(makers[rule](**options), network))
+            return dict(made)
         rule = makers[rule](**options)
     elif options:
         raise TypeError(f"{', '.join(options)} can be given only with a rule's name")
@@ -153,5 +157,7 @@ def assign_rules(rule, network, **options):
         raise TypeError(f"rule is a {type(rule).__name__}, expected a rule, a composite, a mapping or a callable")
     firsts = network.first_affine()
     affine = [n for n in network.nodes.values() if n.layer.affine or n.layer.kind == "recurrent"]
-    chosen = {n.name: choose(n.layer, i, n.name in firsts) or Norm() for i, n in enumerate(affine)}
-    return {name: chosen.get(name, Norm()) for name in network.nodes}
+    chosen, otherwise = {}, Norm()
+    for i, n in enumerate(affine):
+        chosen[n.name] = choose(n.layer, i, n.name in firsts) or otherwise
+    return {name: chosen.get(name, otherwise) for name in network.nodes}
