@@ -1,5 +1,6 @@
 """What a method returns."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,24 @@ class _WhenRead:
         vars(instance)[self.name] = value
 
 
+class Derived(Mapping):
+    """make(reference, signal) for every signal, each when it is first read: most attributions are read at the input."""
+
+    def __init__(self, signals: Mapping, make: Callable[[Any, Any], Any]):
+        self._signals, self._make, self._made = signals, make, {}
+
+    def __getitem__(self, ref):
+        if ref not in self._made:
+            self._made[ref] = self._make(ref, self._signals[ref])
+        return self._made[ref]
+
+    def __iter__(self):
+        return iter(self._signals)
+
+    def __len__(self):
+        return len(self._signals)
+
+
 @dataclass(frozen=True)
 class Attribution:
     """The attributions of one batch.
@@ -47,7 +66,7 @@ class Attribution:
     values: Any
     output: Any
     expected: Any = _WhenRead()
-    signals: dict = field(default_factory=dict, repr=False)
+    signals: Mapping = field(default_factory=dict, repr=False)
     biases: dict = field(default_factory=dict, repr=False)
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     quadrature: str | None = None

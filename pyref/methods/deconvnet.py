@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.methods.guided_backprop import positive_gradients
 from pyref.methods.method import start
 
@@ -29,7 +29,7 @@ def deconvnet(network, x, target=None, *, activation="raise", absolute=False, **
     """
     run = start(network, x, target, **options)
     G = positive_gradients(run, "Deconvnet", activation, masked=False)
-    signals = {ref: np.abs(g) for ref, g in G.items()} if absolute else G
+    signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])
     settings = {"activation": activation, "absolute": absolute}
     return Attribution("deconvnet", values, run.output, signals=signals, settings=settings)

@@ -1,8 +1,9 @@
 """DeepLIFT with the Rescale or the RevealCancel rule."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.methods.method import baselines, start
 from pyref.methods.reveal_cancel import reveal_cancel_contributions
@@ -41,15 +42,18 @@ def deeplift(
         network = merge_batchnorm(network)
     run = start(network, x, target, **options)
     references = [run.moved(b) for b in baselines(run, baseline)]
-    signals: dict[Any, Any] = {}
+    signals: Mapping = {}
     change: Any = 0
     for reference in references:
         if rule == "reveal_cancel":
             contributions = reveal_cancel_contributions(run, reference)
         else:
             contributions = rescale_contributions(run, reference, product, max_pool)
-        for ref, part in contributions.items():
-            signals[ref] = signals[ref] + part / len(references) if ref in signals else part / len(references)
+        if len(references) == 1:
+            signals = contributions
+        else:
+            parts = {ref: part / len(references) for ref, part in contributions.items()}
+            signals = {ref: signals[ref] + part if ref in signals else part for ref, part in parts.items()}
         change = change + (run.output - reference.output) / len(references)
     return Attribution(
         "deeplift",
@@ -69,4 +73,4 @@ def rescale_contributions(run, reference, product="symmetric", max_pool="xmax"):
         return node.layer.multiplier(run.backend, x, y, x0, y0, M, product=product, max_pool=max_pool)
 
     M = run.walk(run.v, answer)
-    return {ref: m * (run.record[ref] - reference.record[ref]) for ref, m in M.items()}
+    return Derived(M, lambda ref, m: m * (run.record[ref] - reference.record[ref]))

@@ -1,6 +1,6 @@
 """Gradient × input."""
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.methods.method import start
 
 __all__ = ["gradient_times_input"]
@@ -22,6 +22,6 @@ def gradient_times_input(network, x, target=None, **options):
     """
     run = start(network, x, target, **options)
     G = run.gradients()
-    signals = {ref: run.record[ref] * g for ref, g in G.items()}
+    signals = Derived(G, lambda ref, g: run.record[ref] * g)
     values = run.collect(lambda ref, value: signals[ref])
     return Attribution("gradient_times_input", values, run.output, signals=signals)

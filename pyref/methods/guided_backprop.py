@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.layers.activation import Identity, ReLU
 from pyref.methods.method import start
@@ -31,7 +31,7 @@ def guided_backprop(network, x, target=None, *, activation="raise", absolute=Fal
     """
     run = start(network, x, target, **options)
     G = positive_gradients(run, "Guided Backpropagation", activation, masked=True)
-    signals = {ref: np.abs(g) for ref, g in G.items()} if absolute else G
+    signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])
     settings = {"activation": activation, "absolute": absolute}
     return Attribution("guided_backprop", values, run.output, signals=signals, settings=settings)

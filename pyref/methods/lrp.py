@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation."""
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.methods.method import start
 from pyref.numerics import sum_samples
@@ -110,7 +110,7 @@ def _gradient_form(run, rules, gate, settings):
         return layer.gradient(run.backend, x, y, G)
 
     G = run.walk(run.v, answer)
-    signals = {ref: run.record[ref] * g for ref, g in G.items()}
+    signals = Derived(G, lambda ref, g: run.record[ref] * g)
     return Attribution(
         "lrp", run.collect(lambda ref, value: signals[ref]), run.output, signals=signals, settings=settings
     )

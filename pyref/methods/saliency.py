@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyref.attribution import Attribution
+from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.methods.method import start
 
@@ -26,7 +26,7 @@ def saliency(network, x, target=None, *, channels="each", **options):
     check_choice("channels", channels, ("each", "sum", "max", "l2"))
     run = start(network, x, target, **options)
     G = run.gradients()
-    size = {ref: np.abs(g) for ref, g in G.items()}
+    size = Derived(G, lambda ref, g: np.abs(g))
     embeddings = {run.leaves[name] for name in run.embedded}
     reduce = {
         "each": lambda v, axis: v,
