@@ -1,5 +1,6 @@
 """ONNX files that are broken, or made to break: one ValueError, and little memory."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -158,7 +159,7 @@ def claimed(dims, raw=b"\0" * 8, kind=1):
     return tensor
 
 
-@pytest.mark.parametrize("dims", [[3], [2**62], [2**62, 2**62], [-1, -2], [1] * 40, [0]])
+@pytest.mark.parametrize("dims", [[3], [2**62], [2**62, 2**62], [-1, -2], [1] * 40, [0], [2**62, 0]])
 @pytest.mark.parametrize("raw", [True, False])
 def test_a_tensor_that_claims_another_size_is_refused_before_allocation(dims, raw):
     tensor = claimed(dims)
@@ -166,10 +167,24 @@ def test_a_tensor_that_claims_another_size_is_refused_before_allocation(dims, ra
         tensor.ClearField("raw_data")
         tensor.float_data.extend([1.0, 2.0])
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"claims|expected up to 32 lengths"):
+    with pytest.raises(ValueError, match=r"^w (claims|has shape .*, expected up to 32 lengths)"):
         onnx_file.read_tensor(tensor, "w", None)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("stored", ["raw", "typed", "external"])
+def test_lengths_beside_a_0_are_refused_by_the_tensor_s_name(stored, tmp_path):
+    """It claims no value at all, so that its size is right; NumPy holds no such shape."""
+    tensor = claimed([2**62, 0], b"")
+    if stored != "raw":
+        tensor.ClearField("raw_data")
+    if stored == "external":
+        tensor = external(location="w.bin")
+        tensor.dims[:] = [2**62, 0]
+        (tmp_path / "w.bin").write_bytes(bytes(8))
+    with pytest.raises(ValueError, match=r"^w has shape \(4611686018427387904, 0\): "):
+        onnx_file.read_tensor(tensor, "w", tmp_path)
 
 
 def external(**entries):
@@ -186,6 +201,14 @@ def test_external_data_is_read_from_the_model_s_folder(tmp_path):
     assert (onnx_file.read_tensor(external(location="w.bin", offset="4"), "w", tmp_path) == values[1:]).all()
 
 
+def test_external_data_that_lies_across_words_is_copied_to_whole_ones(tmp_path):
+    """Kernels read numbers at addresses that are multiples of their size."""
+    values = np.array([1.5, -2.0], np.float32)
+    (tmp_path / "w.bin").write_bytes(b"x" + values.tobytes())
+    read = onnx_file.read_tensor(external(location="w.bin", offset="1"), "w", tmp_path)
+    assert read.flags.aligned and (read == values).all()
+
+
 @pytest.mark.parametrize(
     "entries, words",
     [
@@ -196,6 +219,12 @@ def test_external_data_is_read_from_the_model_s_folder(tmp_path):
         ({"location": "."}, "outside of the model's folder"),
         ({"location": "missing"}, "which is not there"),
         ({}, "without a place"),
+        ({"location": "circle"}, "is no place: Symlink loop|which is not there"),
+        ({"location": "circle/w.bin"}, "is no place: Symlink loop|which is not there"),
+        ({"location": "x" * 300}, "is no place: .*File name too long|which is not there"),
+        ({"location": "w.bin\0"}, "is no place: embedded null"),
+        ({"location": "up/secret"}, "outside of the model's folder"),
+        ({"location": "pipe"}, "which is not there"),
         ({"location": "w.bin", "offset": "8"}, "does not hold"),
         ({"location": "w.bin", "offset": "-4"}, "does not hold"),
         ({"location": "w.bin", "length": "4"}, "does not hold"),
@@ -208,7 +237,10 @@ def test_external_data_stays_in_the_folder_and_in_its_file(tmp_path, entries, wo
     (tmp_path / "secret").write_bytes(bytes(8))
     (folder / "w.bin").write_bytes(bytes(8))
     (folder / "link").symlink_to(tmp_path / "secret")
-    with pytest.raises(ValueError, match=words):
+    (folder / "circle").symlink_to(folder / "circle")
+    (folder / "up").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ValueError, match=f"^w .*{words}"):
         onnx_file.read_tensor(external(**entries), "w", folder)
 
 

@@ -105,37 +105,43 @@ def read_tensor(tensor, what, folder):
         raise ValueError(f"{what} has shape {shape[:MAX_RANK]}, expected up to {MAX_RANK} lengths >= 0")
     size = math.prod(shape)
     if tensor.data_location == 1:
-        return _check_size(_external(tensor, what, folder, dtype, size), what, shape, size)
+        return _shaped(_external(tensor, what, folder, dtype, size), what, shape)
     if tensor.HasField("raw_data"):
         raw = tensor.raw_data
         if len(raw) != size * dtype.itemsize:
             raise ValueError(f"{what} claims {size} values of {dtype.itemsize} bytes, and holds {len(raw)} bytes")
-        return np.frombuffer(raw, dtype).reshape(shape)
+        return _shaped(np.frombuffer(raw, dtype), what, shape)
     field = getattr(tensor, DTYPES[tensor.data_type][1])
     if len(field) != size:
         raise ValueError(f"{what} claims {size} values, and holds {len(field)}")
-    array = np.array(field, dtype=dtype).reshape(shape)
+    array = _shaped(np.array(field, dtype=dtype), what, shape)
     array.flags.writeable = False
     return array
 
 
-def _check_size(array, what, shape, size):
-    if array.size != size:
-        raise ValueError(f"{what} claims {size} values, and its external data holds {array.size}")
-    return array.reshape(shape)
+def _shaped(values, what, shape):
+    try:
+        return values.reshape(shape)
+    except ValueError as error:  # of no values, lengths that NumPy cannot hold beside a 0
+        raise ValueError(f"{what} has shape {shape}: {error}") from None
 
 
 def _external(tensor, what, folder, dtype, size):
-    """The values in another file of the model's folder, mapped and not read."""
+    """The values in another file of the model's folder: mapped, and not read unless they lie across words."""
     where = {entry.key: entry.value for entry in tensor.external_data}
     location = where.get("location", "")
     if folder is None or not location:
         raise ValueError(f"{what} is external data without a place")
     home = Path(folder).resolve()
-    target = (home / location).resolve()
-    if Path(location).is_absolute() or home not in target.parents:
+    try:
+        target = (home / location).resolve()
+        inside = home in target.parents and not Path(location).is_absolute()
+        there = inside and target.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, links in a circle, a zero byte
+        raise ValueError(f"{what} is external data in {location[:80]!r}, which is no place: {error}") from None
+    if not inside:
         raise ValueError(f"{what} is external data at {location!r}, outside of the model's folder")
-    if not target.is_file():
+    if not there:
         raise ValueError(f"{what} is external data in {location!r}, which is not there")
     try:
         offset = int(where.get("offset") or 0)
@@ -149,7 +155,8 @@ def _external(tensor, what, folder, dtype, size):
         )
     if size == 0:
         return np.zeros(0, dtype)
-    return np.asarray(np.memmap(target, np.uint8, "r", offset, (length,))).view(dtype)
+    values = np.asarray(np.memmap(target, np.uint8, "r", offset, (length,))).view(dtype)
+    return values if values.flags.aligned else values.copy()
 
 
 def attributes(node, what):
