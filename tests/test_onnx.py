@@ -198,6 +198,23 @@ def test_old_broadcasting_by_axis(load):
     assert (load(proto)(x) == x * weights(3)[:, None]).all()
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (3, 4), ()], ids=str)
+@pytest.mark.parametrize("operator, inputs", [("Sum", "xcxd"), ("Sum", "cx"), ("Mean", "xcd"), ("Div", "cx")])
+def test_constants_stand_at_any_place(load, operator, inputs, shape):
+    constants = {"c": weights(*shape), "d": weights(4, seed=1)}
+    nodes = [node(operator, list(inputs), ["y"], "last")]
+    proto = model(nodes, {"x": ["n", 3, 4]}, constants={n: v for n, v in constants.items() if n in inputs})
+    network = assert_same(load, proto, {"x": weights(2, 3, 4)})
+    assert list(network.nodes)[-1] == "last"
+
+
+def test_a_reciprocal_is_one_over_it(load):
+    x = weights(3, 4)
+    network = assert_same(load, model([node("Reciprocal", ["x"], ["y"], "turned")], {"x": ["n", 4]}), {"x": x})
+    a = relprop.explain(network, x, "deeplift", 1, baseline=1.0)
+    assert np.abs(a.delta).max() <= rounding(1000, 1 + np.abs(1 / x).max())
+
+
 def test_a_saved_import_is_the_same_network(load, tmp_path):
     network = load(mlp())
     relprop.save(network, tmp_path / "again.safetensors")

@@ -225,11 +225,21 @@ def divide(op):
     if x is None:
         return op.emit(pyref.Divide(), *both(op))
     if k == 0:
-        op.refuse("it divides a constant by what the network computes, which no layer does")
+        return quotient(op, *per_sample(op, x, k))
     x, c = per_sample(op, x, k)
     if not np.all(c):
         op.refuse(f"it divides by {op.names[k]!r}, which holds zeros")
     return op.emit(pyref.Scale(1 / c), x)
+
+
+def quotient(op, x, c):
+    """c / x, the numerator being 0 · x + c."""
+    zero = op.emit(pyref.Scale(0.0), x, part="zero")
+    return op.emit(pyref.Divide(), op.emit(pyref.Shift(c), zero, part="numerator"), x)
+
+
+def reciprocal(op):
+    return quotient(op, op.data(), 1.0)
 
 
 def negate(op):
@@ -246,25 +256,22 @@ def power(op):
     return square if n == 2 else op.emit(pyref.Multiply(), square, x)
 
 
-def variadic(op):
-    """All inputs as values, and the sum of those that are constants: (values, sum or None)."""
-    values = [op.data(k) for k, v in enumerate(op.inputs) if not isinstance(v, np.ndarray)]
-    constants = [op.weight(k) for k, v in enumerate(op.inputs) if isinstance(v, np.ndarray)]
-    if constants:
-        op.refuse("it has constants among its inputs: add them with Add")
-    return together(op, values)
-
-
-def sum_of(op):
-    values = variadic(op)
-    return values[0] if len(values) == 1 else op.emit(pyref.Add(), *values)
+def sum_of(op, part=None):
+    """The sum of all inputs, constants one after the other; `part` is what to call it."""
+    constants = [k for k, v in enumerate(op.inputs) if isinstance(v, np.ndarray)]
+    values = together(op, [op.data(k) for k in range(len(op.inputs)) if k not in constants])
+    y = values[0]
+    if len(values) > 1:
+        y = op.emit(pyref.Add(), *values, part="values" if constants else part)
+    for k in constants:
+        y, c = per_sample(op, y, k)
+        y = op.emit(pyref.Shift(c), y, part=part if k == constants[-1] else f"constant{k}")
+    return y
 
 
 def mean_of(op):
-    values = variadic(op)
-    if len(values) == 1:
-        return values[0]
-    return op.emit(pyref.Scale(1 / len(values)), op.emit(pyref.Add(), *values, part="sum"))
+    count = len(op.inputs)
+    return op.data() if count == 1 else op.emit(pyref.Scale(1 / count), sum_of(op, "sum"))
 
 
 # ── weights ────────────────────────────────────────────────────────────────────────────────────────────
@@ -1147,6 +1154,7 @@ OPERATORS = {
     "PRelu": prelu,
     "Pad": pad,
     "Pow": power,
+    "Reciprocal": reciprocal,
     "ReduceMean": reduction(pyref.Mean),
     "ReduceSum": reduction(pyref.Sum),
     "Relu": activation(lambda op: pyref.ReLU()),
