@@ -9,6 +9,7 @@ import pytest
 
 import pyref
 import relprop
+from relprop.models import torch as importer
 from relprop.models import torch_operations
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `torch` installs")
@@ -156,6 +157,41 @@ def test_several_inputs_come_back_as_they_went_in():
     assert torch.equal(named["context"], context)
 
 
+def test_several_baselines_go_in_as_the_inputs_do():
+    """In the order of the arguments, as Captum's users write them, or by name; tensors that hang on a graph too."""
+    module = randomize(modules.TwoInputs(), 1)
+    x = tensor(np.random.default_rng(1).normal(size=(2, 3))), tensor(np.random.default_rng(2).normal(size=(2, 2)))
+    zero = torch.ones(3, dtype=x[0].dtype, requires_grad=True), torch.zeros(2, 2, dtype=x[0].dtype)
+    image, context = relprop.attribute(module, x, "deeplift", 0, baseline=zero)
+    named = relprop.attribute(module, {"context": x[1], "image": x[0]}, "deeplift", 0, baseline={"image": zero[0]})
+    assert torch.equal(named["image"], image) and torch.equal(named["context"], context)
+    assert torch.equal(relprop.attribute(module, x, "deeplift", 0, baseline=(1, 0))[0], image)
+    assert not torch.equal(relprop.attribute(module, x, "deeplift", 0)[0], image)
+    one = relprop.attribute(nn.Tanh(), x[0], "deeplift", 0, baseline=(zero[0],))
+    assert torch.equal(one, relprop.attribute(nn.Tanh(), x[0], "deeplift", 0, baseline=zero[0]))
+    with pytest.raises(ValueError, match="baseline has 1 entries, expected one for each of image, context"):
+        relprop.attribute(module, x, "deeplift", 0, baseline=zero[:1])
+
+
+class TwoTables(nn.Module):
+    """Ids that are looked up twice, as in matrix factorisation."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.last = nn.Embedding(7, 3), nn.Embedding(7, 2), nn.Linear(5, 2)
+
+    def forward(self, ids):
+        return self.last(torch.tanh(torch.cat([self.one(ids), self.other(ids)], 2).sum(1)))
+
+
+def test_ids_that_are_looked_up_twice_have_the_sum_of_both():
+    module, ids = randomize(TwoTables(), 3), torch.tensor([[0, 4, 6], [2, 2, 1]])
+    values = relprop.attribute(module, ids, "deeplift", 1)
+    assert values.shape == ids.shape
+    a = relprop.explain(relprop.from_torch(module, ids), ids, "deeplift", 1)
+    assert torch.equal(values, sum(a.values.values()))
+
+
 def test_values_are_tensors_of_the_inputs_dtype_and_device():
     module = randomize(modules.vgg16(1 / 32, 3), 0).float()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -177,6 +213,15 @@ def test_the_module_stays_as_it_was_and_weights_share_its_memory():
     assert all(not m._forward_hooks and not m._backward_hooks for m in module.modules())
     for node, parameter in (("conv1", module.conv1.weight), ("fc", module.fc.weight)):
         assert np.shares_memory(net.nodes[node].layer.w, parameter.detach().numpy())
+
+
+def test_constants_are_made_where_the_module_is():
+    """Here on the device that holds no values: up to where those are asked for, nothing leaves it."""
+    module = Function(lambda x: x + torch.zeros_like(x) * module.weight)
+    module.weight = nn.Parameter(torch.ones(3))
+    exported = importer._export(torch, module.to("meta"), (torch.zeros(2, 3, device="meta"),), {})
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        importer._Import(torch, exported, "Function").network()
 
 
 def test_nodes_are_called_after_modules():
@@ -328,16 +373,19 @@ REFUSED = {
     "state of its own": (Counter, ["changes 'calls' when it runs"]),
     "control flow": (lambda: Function(lambda x: x if x.sum() > 0 else -x), ["torch.export cannot follow Function"]),
     "constant": (lambda: Function(lambda x: torch.ones(2)), ["does not depend on its inputs"]),
-    "half precision": (lambda: nn.Linear(3, 2).bfloat16(), ["bfloat16"]),
+    "half precision": (
+        lambda: nn.Linear(3, 2).bfloat16(),
+        ["has a weight of dtype torch.bfloat16: use module.float()"],
+    ),
+    "another precision": (lambda: nn.Linear(3, 2).double(), ["Linear cannot be run on the example: RuntimeError: "]),
 }
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=list(REFUSED))
 def test_what_no_layer_computes_is_refused_by_name(make, words):
     module = make()
-    x = torch.zeros(2, 3, dtype=next((p.dtype for p in module.parameters()), torch.float32))
     with pytest.raises(ValueError) as caught:
-        relprop.from_torch(module, x)
+        relprop.from_torch(module, torch.zeros(2, 3))
     for part in words:
         assert part in str(caught.value)
 
@@ -354,6 +402,10 @@ def test_a_projected_state_and_a_cell_state_are_refused():
 def test_arguments_are_checked():
     with pytest.raises(TypeError, match=r"module is a int, expected a torch\.nn\.Module"):
         relprop.from_torch(3, torch.zeros(1, 2))
+    with pytest.raises(
+        TypeError, match=r"dtype torch\.float16, expected float32 or float64: use module\.float\(\) and x"
+    ):
+        relprop.from_torch(nn.Linear(3, 2).half(), torch.zeros(1, 3).half())
     with pytest.raises(TypeError, match=r"an input is a ndarray, expected a torch\.Tensor"):
         relprop.from_torch(nn.Linear(2, 2), np.zeros((1, 2)))
     with pytest.raises(ValueError, match="along axis 0"):

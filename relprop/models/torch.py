@@ -57,11 +57,11 @@ def from_torch(module, example_input, *, name=None, check=True):
         into scale and shift, and the two biases of a recurrent layer into their sum.
     Raises
         ImportError  PyTorch is not installed.
-        TypeError    example_input holds no tensors; the module is no module.
-        ValueError   torch.export cannot follow the module; it changes its own buffers; it applies operations
-                     that no layer computes, or mixes samples: all of them in one message, with their places; or
-                     the network differs from the module by more than rounding, which would be a fault of this
-                     importer.
+        TypeError    example_input holds no tensors, or half-precision ones; the module is no module.
+        ValueError   torch.export cannot follow the module, or it fails on the example; it changes its own
+                     buffers; it applies operations that no layer computes, or mixes samples: all of them in one
+                     message, with their places; or the network differs from the module by more than rounding,
+                     which would be a fault of this importer.
     Example
         net = relprop.from_torch(model, torch.randn(1, 3, 224, 224))
         relprop.explain(net, images, method="lrp", rule="epsilon").values     # a tensor
@@ -94,11 +94,11 @@ def attribute(module, x, method="lrp", target=None, **options):
 
     Parameters
         x        a tensor, a tuple of tensors for several arguments, or a dict by argument
-        options  those of `relprop.explain`
+        options  those of `relprop.explain`; a tuple as `baseline` is one for each argument
     Returns
-        what x is: a tensor, a tuple or a dict of tensors, on the device and in the dtype of each; None for
-        integer ids, which have no attribution: ask for the embedding with `at`. With `at` a dict by node, on
-        the device of the first tensor.
+        what x is: a tensor, a tuple or a dict of tensors, on the device and in the dtype of each. Ids of an embedding
+        get one number each, the sum over the features that were looked up: ask for those with `at`. With `at` a
+        dict by node, on the device of the first tensor.
     Raises
         as `from_torch` and `relprop.explain`
     """
@@ -106,19 +106,40 @@ def attribute(module, x, method="lrp", target=None, **options):
     args, kwargs = _arguments(torch, x)
     network = _network_of(torch, module, x, {**dict(enumerate(args)), **kwargs})
     given = kwargs or dict(zip(network.inputs, args, strict=False))
-    on_host = {n: t.detach().cpu() for n, t in given.items()}
-    options = {k: v.detach().cpu() if isinstance(v, torch.Tensor) else v for k, v in options.items()}
-    target = target.detach().cpu() if isinstance(target, torch.Tensor) else target
-    result = explain(network, on_host, method, target, **options)
+    baseline = options.get("baseline")
+    if isinstance(baseline, tuple) and (
+        isinstance(x, tuple | list) or any(isinstance(b, torch.Tensor) for b in baseline)
+    ):
+        options["baseline"] = _by_argument(network, baseline)
+    result = explain(network, _on_host(torch, given), method, _on_host(torch, target), **_on_host(torch, options))
     values = result.values if isinstance(result.values, dict) else {next(iter(given)): result.values}
     first = next(iter(given.values()))
     if options.get("at") is not None:
         values = {n: _tensor_on(torch, v, first) for n, v in values.items()}
         return values if isinstance(result.values, dict) else next(iter(values.values()))
-    back = {n: None if values.get(n) is None else _tensor_on(torch, values[n], t) for n, t in given.items()}
+    back = {}
+    for name, tensor in given.items():
+        parts = [v for leaf, v in values.items() if leaf.partition(":")[0] == name]  # ids may be looked up twice
+        back[name] = _tensor_on(torch, sum(parts), tensor) if parts else None
     if isinstance(x, Mapping):
         return back
     return tuple(back.values()) if isinstance(x, tuple | list) else back[next(iter(back))]
+
+
+def _by_argument(network, baseline):
+    """The baselines of several inputs by name, as `explain` has them."""
+    if len(baseline) != len(network.inputs):
+        raise ValueError(f"baseline has {len(baseline)} entries, expected one for each of {', '.join(network.inputs)}")
+    return dict(zip(network.inputs, baseline, strict=True))
+
+
+def _on_host(torch, value):
+    """A tensor, or those of a list or dict, in host memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, list):
+        return [_on_host(torch, v) for v in value]
+    return {n: _on_host(torch, v) for n, v in value.items()} if isinstance(value, dict) else value
 
 
 _REMEMBERED = Remembered()
@@ -153,6 +174,10 @@ def _arguments(torch, x):
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"an input is a {type(tensor).__name__}, expected a torch.Tensor")
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f"an input has dtype {tensor.dtype}, expected float32 or float64: use module.float() and x.float()"
+            )
     if any(t.ndim == 0 or t.shape[0] == 0 or t.shape[0] != tensors[0].shape[0] for t in tensors):
         shapes = " and ".join(str(tuple(t.shape)) for t in tensors)
         raise ValueError(f"the input has shape {shapes}, expected the same number of samples, >= 1, along axis 0")
@@ -174,10 +199,12 @@ def _export(torch, module, args, kwargs):
         try:
             return torch.export.export(module, args, kwargs, strict=False).run_decompositions({})
         except Exception as error:  # any class that torch has
-            first = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"torch.export cannot follow {type(module).__name__}: {type(error).__name__}: {first}"
-            ) from error
+            raise ValueError(f"torch.export cannot follow {type(module).__name__}: {_first_line(error)}") from error
+
+
+def _first_line(error):
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}"
 
 
 # ── the graph ──────────────────────────────────────────────────────────────────────────────────────────
@@ -273,7 +300,7 @@ class _Import:
         if operation in FILLED:
             value = node.meta["val"]
             fill = 0 if "zeros" in operation else 1 if "ones" in operation else args[-1]
-            return self.torch.full(tuple(value.shape), fill, dtype=value.dtype)
+            return self.torch.full(tuple(value.shape), fill, dtype=value.dtype, device=value.device)
         if not any(isinstance(v, Value | States) for v in leaves):
             with self.torch.no_grad():
                 return node.target(*args, **kwargs)
@@ -337,8 +364,12 @@ def _compare(torch, module, network, axes, args, kwargs):
     64 units in the last place of the largest output, for a network that nothing disturbs.
     """
     args, kwargs = tuple(t[:1].detach() for t in args), {n: t[:1].detach() for n, t in kwargs.items()}
-    with torch.no_grad():
-        wanted = [v for v in torch.utils._pytree.tree_leaves(module(*args, **kwargs)) if isinstance(v, torch.Tensor)]
+    try:
+        with torch.no_grad():
+            wanted = torch.utils._pytree.tree_leaves(module(*args, **kwargs))
+    except Exception as error:  # what torch.export let pass, such as another dtype than that of the weights
+        raise ValueError(f"{network.name} cannot be run on the example: {_first_line(error)}") from error
+    wanted = [v for v in wanted if isinstance(v, torch.Tensor)]
     given = kwargs or dict(zip(network.inputs, args, strict=False))
     x = {n: enter(n, t.cpu()).array for n, t in given.items()}
     _, backend = resolve("auto")
