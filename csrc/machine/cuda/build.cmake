@@ -87,6 +87,9 @@ function(relprop_add_cuda extension)
   target_include_directories(_cuda_emulated PRIVATE csrc/machine/cuda/emulate csrc csrc/include)
   target_link_libraries(_cuda_emulated PRIVATE relprop)
   target_compile_options(_cuda_emulated PRIVATE ${warnings})
-  target_compile_definitions(_cuda_emulated PRIVATE RELPROP_SOURCE_DIGEST="${RELPROP_SOURCE_DIGEST}")
+  # Of this one file: it changes with every source, and what it is given to is compiled again.
+  set_property(
+    SOURCE csrc/bind/cuda/emulated.cpp
+    APPEND PROPERTY COMPILE_DEFINITIONS RELPROP_SOURCE_DIGEST="${RELPROP_SOURCE_DIGEST}")
   install(TARGETS _cuda_emulated LIBRARY DESTINATION relprop)
 endfunction()
