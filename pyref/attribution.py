@@ -14,19 +14,22 @@ __all__ = ["Attribution"]
 class _WhenRead:
     """A field that may be given as a function: it is called when the field is first read."""
 
+    def __init__(self, default=None):
+        self.default = default
+
     def __set_name__(self, owner, name):
         self.name = name
 
     def __get__(self, instance, owner=None):
-        if instance is None:  # the dataclass asks for the default
-            return None
+        if instance is None:
+            return self
         value = vars(instance)[self.name]
         if callable(value):
             value = vars(instance)[self.name] = value()
         return value
 
     def __set__(self, instance, value):
-        vars(instance)[self.name] = value
+        vars(instance)[self.name] = self.default if value is self else value
 
 
 class Derived(Mapping):
@@ -55,7 +58,7 @@ class Attribution:
     output      the explained number S_c, per sample
     expected    what Σ values should be, per sample; None where the method promises nothing. Methods that must add it
                 up, node by node, give a function that does so when it is first read
-    signals     {reference: attribution there} for every value that the walk reached
+    signals     {reference: attribution there} for every value that the walk reached, or likewise a function
     biases      {node: attribution of its bias, in the shape of its output} where the method has any
     ledger      where relevance went, node by node; empty unless the method carries relevance
     quadrature  how an integral was computed
@@ -65,15 +68,15 @@ class Attribution:
     method: str
     values: Any
     output: Any
-    expected: Any = _WhenRead()
-    signals: Mapping = field(default_factory=dict, repr=False)
+    expected: Any = field(default=_WhenRead())
+    signals: Any = field(default=_WhenRead(dict), repr=False)
     biases: dict = field(default_factory=dict, repr=False)
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     quadrature: str | None = None
     settings: dict = field(default_factory=dict, repr=False)
 
     def __getstate__(self):
-        return vars(self) | {"expected": self.expected}  # functions cannot be pickled
+        return vars(self) | {"expected": self.expected, "signals": dict(self.signals)}  # functions cannot be pickled
 
     @property
     def total(self):

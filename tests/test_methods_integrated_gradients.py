@@ -486,8 +486,40 @@ def test_progress_sees_every_gradient():
             seen.append(step)
             yield step
 
-    pyref.integrated_gradients(network, x, 0, m=9, progress=count)
+    pyref.integrated_gradients(network, x, 0, m=9, batch_size=1, progress=count)
     assert len(seen) == 9
+
+
+def test_gradients_are_evaluated_together():
+    """As many as are asked for, and none is lost at the end; exact arithmetic says that it is the same sum."""
+    network = pyref.Network.sequential(
+        [pyref.Dense(fractions([[1, -2], [3, 1]])), pyref.ReLU(), pyref.Dense(fractions([[1], [1]]))]
+    )
+    x = fractions([[2, 5], [-1, 3], [4, 0]])
+    forward, sizes = network.forward, []
+    network.forward = lambda x, *rest: sizes.append(len(x["x"])) or forward(x, *rest)
+    for quadrature in ("midpoint", "trapezoid", "right"):
+        want = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=1)
+        sizes.clear()
+        got = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=7)
+        assert sizes == [3, 3, 3, 6, 6, 3]  # at x and at both ends; then in two nodes, in two, and in one
+        assert_equal(got.values, want.values)
+        assert_equal(got.at("relu1"), want.at("relu1"))
+    curve = {"path": lambda alpha: x * alpha * alpha, "m": 5}
+    one, five = (pyref.integrated_gradients(network, x, batch_size=k, **curve) for k in (1, 99))
+    assert_equal(one.values, five.values)
+
+
+def test_inner_values_are_integrated_when_they_are_asked_for():
+    network, x = smooth_network()
+    tangent, asked = network.tangent, []
+    network.tangent = lambda *arguments: asked.append(1) or tangent(*arguments)
+    a = pyref.integrated_gradients(network, x, 0, m=9, batch_size=1)
+    assert not asked
+    assert a.at("dense1").shape == (len(x), 7)
+    assert len(asked) == 9
+    assert np.array_equal(a.at("x"), a.values)
+    assert len(asked) == 9
 
 
 def test_errors():
@@ -497,6 +529,8 @@ def test_errors():
     def refused(match, of=network, error=ValueError, **options):
         with pytest.raises(error, match=match):
             pyref.integrated_gradients(of, x, 0, **options)
+
+    refused("batch_size is 0, expected a whole number, at least 1", batch_size=0)
 
     refused(r"node 'softplus1' \(Softplus\) is not piecewise linear; use another quadrature", quadrature="exact")
     refused("quadrature='exact' needs a path of straight lines", relu, quadrature="exact", path=lambda alpha: alpha * x)

@@ -31,6 +31,7 @@ def integrated_gradients(
     m=None,
     path=None,
     tolerance=None,
+    batch_size=None,
     progress=None,
     **options,
 ):
@@ -57,11 +58,15 @@ def integrated_gradients(
         path        instead of a baseline: a callable α ↦ value (or {leaf: value}), a pair of callables (γ, γ′),
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
-        progress    wraps the loop over gradients, as tqdm does
+        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold eight million
+                    values; never fewer than one of each sample
+        progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.
     Laws
         Σ r = S_c(γ(1)) - S_c(γ(0)): with == in exact arithmetic under "exact", else up to the quadrature's error.
         Equal functions receive equal r; r is linear in S; a variable that S ignores receives 0.
+    Returns
+        Attribution. What inner values receive is integrated when `signals` or `at` first asks for it.
     Numerics
         Sums in float64. At a kink exactly on the path (as all of them are at α = 0 under a zero baseline
         without biases) f′ is that of the switched-off side: "left" and "trapezoid" sample there and come out low.
@@ -72,6 +77,8 @@ def integrated_gradients(
     check_choice("quadrature", quadrature, ("auto", "exact", "adaptive", *QUADRATURES))
     if tolerance is not None and quadrature != "adaptive":
         raise ValueError(f"tolerance belongs to quadrature='adaptive', not to {quadrature!r}")
+    if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
+        raise ValueError(f"batch_size is {batch_size}, expected a whole number, at least 1")
     progress = progress or (lambda steps: steps)
     run = start(network, x, target, **options)
     routes = paths(run, baseline, path)
@@ -80,27 +87,30 @@ def integrated_gradients(
     m = _DEFAULT_M.get(quadrature, 100) if m is None else m
     tolerance = 1e-6 if tolerance is None else tolerance
 
-    total: dict = {}
-    expected = zeros_like(run.output)
-    reports = []
-    for route in routes:
-        expected = expected + (_output_at(run, route[-1], 1) - _output_at(run, route[0], 0)) / len(routes)
-        for stretch in route:
-            report = Report()
-            for rows, parts in _contributions(run, stretch, quadrature, m, tolerance, report, progress):
+    def integral(inner):
+        total: dict = {}
+        reports = []
+        for stretch in itertools.chain(*routes):
+            reports.append(report := Report())
+            way = quadrature, m, tolerance, batch_size, report, progress, inner
+            for rows, parts in _contributions(run, stretch, *way):
                 for ref, part in parts.items():
                     if ref not in total:
                         total[ref] = _wide_zeros(run.record[ref])
                     total[ref][rows] = total[ref][rows] + part / len(routes)
-            reports.append(report)
-    signals = {ref: value.astype(run.record[ref].dtype) for ref, value in total.items()}
+        return {ref: value.astype(run.record[ref].dtype) for ref, value in total.items()}, reports
+
+    expected = zeros_like(run.output)
+    for route in routes:
+        expected = expected + (_output_at(run, route[-1], 1) - _output_at(run, route[0], 0)) / len(routes)
+    signals, reports = integral(inner=False)
     text, settings = _described(quadrature, m, reports)
     return Attribution(
         "integrated_gradients",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
         expected=expected,
-        signals=signals,
+        signals=lambda: integral(inner=True)[0],
         quadrature=text,
         settings={"quadrature": quadrature, "m": m, "baselines": len(routes), **settings},
     )
@@ -127,7 +137,7 @@ def _wide_zeros(like):
     return zeros_like(like) if is_exact(like) else zeros_like(like.astype(np.float64))
 
 
-def _contributions(run, stretch, quadrature, m, tolerance, report, progress):
+def _contributions(run, stretch, quadrature, m, tolerance, batch_size, report, progress, inner):
     """(rows, {reference: contribution}) whose sum is the integral over one stretch of a path."""
     if quadrature in ("exact", "adaptive") and isinstance(stretch, Curve):
         raise ValueError(f"quadrature={quadrature!r} needs a path of straight lines, not a callable")
@@ -136,14 +146,35 @@ def _contributions(run, stretch, quadrature, m, tolerance, report, progress):
             if not node.layer.piecewise_linear:
                 kind = type(node.layer).__name__
                 raise ValueError(f"node {node.name!r} ({kind}) is not piecewise linear; use another quadrature")
-        yield from exact_pieces(run, stretch, m, report, progress)
+        yield from exact_pieces(run, stretch, m, report, progress, inner)
     elif quadrature == "adaptive":
-        yield from bisected_pieces(run, stretch, m, tolerance, report, progress)
+        yield from bisected_pieces(run, stretch, m, tolerance, report, progress, inner)
     else:
-        for alpha, step in progress(_steps(run, stretch, quadrature, m)):
-            report.gradients += 1
-            moved = run.moved(stretch(alpha))
-            yield slice(None), along(moved, {run.leaves[name]: d for name, d in step().items()})
+        n = len(run.output)
+        steps = _steps(run, stretch, quadrature, m)
+        at_once = max(1, (batch_size or _fitting(run)) // n)
+        for first in progress(range(0, len(steps), at_once)):
+            some = steps[first : first + at_once]
+            points = _joined([stretch(alpha) for alpha, _ in some])
+            step = _joined([step() for _, step in some])
+            report.gradients += len(some)
+            moved = run.repeated([*range(n)] * len(some), points) if len(some) > 1 else run.moved(points)
+            parts = along(moved, {run.leaves[name]: d for name, d in step.items()}, inner)
+            for k in range(len(some)):
+                yield slice(None), {ref: part[k * n : (k + 1) * n] for ref, part in parts.items()}
+
+
+def _fitting(run):
+    """How many gradients together hold eight million values."""
+    values = sum(int(np.prod(value.shape)) for value in run.record.values())
+    return 2**23 * len(run.output) // values
+
+
+def _joined(by_leaf):
+    """Dicts by leaf as one, the arrays one after the other along the batch."""
+    if len(by_leaf) == 1:
+        return by_leaf[0]
+    return {name: np.concatenate([arrays[name] for arrays in by_leaf]) for name in by_leaf[0]}
 
 
 def _steps(run, stretch, quadrature, m):

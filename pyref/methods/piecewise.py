@@ -1,7 +1,7 @@
 """Integrals along a straight line, cut where the network bends: exactly, or by bisection.
 
 Both yield (rows, parts): contributions {reference: G ⊙ ẏ · length} of one stretch of the line for some samples,
-which add up over stretches.
+which add up over stretches; those of inner values where they are wanted.
 """
 
 import heapq
@@ -72,7 +72,7 @@ def ray(run, direction):
     return change, t
 
 
-def exact_pieces(run, segment, most, report, progress):
+def exact_pieces(run, segment, most, report, progress, inner):
     """The exact integral of a piecewise linear network: one gradient for each of its linear pieces.
 
         at α:   next kink = α + min over nodes of t;   between two kinks  G ⊙ ẏ · (length), G at the middle
@@ -104,7 +104,8 @@ def exact_pieces(run, segment, most, report, progress):
         middle = run.repeated(going, segment.of_samples(going, (begin + end) / 2))
         G = middle.gradients()
         report.gradients += len(going)
-        yield going, {ref: G[ref] * d * per_sample(end - begin, d) for ref, d in dy.items() if ref in G}
+        wanted = dy if inner else run.leaves.values()
+        yield going, {ref: G[ref] * dy[ref] * per_sample(end - begin, dy[ref]) for ref in wanted if ref in G}
         alpha[going] = end
         for sample in going:
             report.pieces[sample] += 1
@@ -113,7 +114,7 @@ def exact_pieces(run, segment, most, report, progress):
             return
 
 
-def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
+def bisected_pieces(run, segment, most, tolerance, report, progress, inner, first=8):
     """Midpoint gradients on intervals that are halved where the output shows that the integral is off.
 
         ρ = S(b) - S(a) - ⟨G(middle), γ(b) - γ(a)⟩          halve the interval of the largest |ρ|
@@ -135,7 +136,7 @@ def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
             a, S_a, b, S_b = tasks.pop()
             middle = one.moved(line((a + b) / 2))
             step = {one.leaves[k]: number_like(v, b - a) * v for k, v in line.velocity.items()}
-            parts = along(middle, step)
+            parts = along(middle, step, inner)
             rho = (S_b - S_a - sum(sum_samples(parts[ref]) for ref in step))[0]
             heapq.heappush(intervals, (-abs(rho), a, S_a, b, S_b, middle.output, parts))
             if tasks:
@@ -151,8 +152,11 @@ def bisected_pieces(run, segment, most, tolerance, report, progress, first=8):
             yield row, interval[-1]
 
 
-def along(run, step):
-    """{reference: G ⊙ dy} for a step {reference of a leaf: dx}: what each value contributes to ⟨G, dx⟩."""
+def along(run, step, inner=True):
+    """{reference: G ⊙ dy} for a step {reference of a leaf: dx}: what each value contributes to ⟨G, dx⟩.
+
+    inner  whether that of inner values is wanted, beside that of the leaves
+    """
     G = run.gradients()
-    dy = run.network.tangent(run.record, step, run.backend)
+    dy = run.network.tangent(run.record, step, run.backend) if inner else step
     return {ref: G[ref] * d for ref, d in dy.items() if ref in G}
