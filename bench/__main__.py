@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import ceilings, cost, report
+from bench import ceilings, cost, report, scaling
 from bench.check import check, gap
 from bench.measure import measure
 from bench.rows import ROWS
@@ -30,7 +30,9 @@ def main(
     runs: Annotated[int, typer.Option(help="At least so many of each")] = 5,
     quick: Annotated[bool, typer.Option(help="Small sizes, and only whether values are right")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON")] = False,
-    save: Annotated[str, typer.Option(help="Keep the results under results/<this name>")] = "",
+    save: Annotated[str, typer.Option(help="Keep the results under results/<this name>, row by row")] = "",
+    budget: Annotated[float, typer.Option(help="Seconds of runs after which a row ends with fewer of them")] = 60,
+    scale: Annotated[bool, typer.Option("--scaling", help="How our time grows with size, in place of rows")] = False,
     page: Annotated[bool, typer.Option(help="Only print bench/README.md from the results")] = False,
     list_rows: Annotated[bool, typer.Option("--list", help="Only list the rows")] = False,
 ):
@@ -55,27 +57,42 @@ def main(
         "copy": ceilings.copy(),
         "rows": [],
     }
+    wrong = False
     with console.status("") as status:
+        if scale:
+            run["scaling"] = scaling.measured(backend, threads, status.update)
+            chosen = []
         for row in chosen:
             status.update(f"{row.name}: values")
-            error = check(row.quick(), backend, "pyref") if quick else check(row, backend)
+            try:
+                error = check(row.quick(), backend, "pyref") if quick else check(row.checked(), backend)
+            except Exception as why:  # the other rows are measured all the same
+                wrong = True
+                console.print(f"{row.name}: {type(why).__name__}: {why}", highlight=False)
+                run["rows"].append({"row": row.name, "wrong": f"{type(why).__name__}: {why}"})
+                continue
             if quick:
                 console.print(f"{row.name}: right ({error['float32']:.1g}, rounding explains {error['allowed']:.1g})")
                 continue
-            found = measure(
-                row, ("ours", *(row.against if peers else ())), backend, runs, threads=threads, tell=status.update
-            )
+            contenders = ("ours", *(row.against if peers else ()))
+            found = measure(row, contenders, backend, runs, threads=threads, tell=status.update, budget=budget)
             run["rows"].append(_row(row, found, error, run["sgemm"]))
+            wrong |= "wrong" in run["rows"][-1]
+            if save:
+                report.save(run, save)
             if not as_json:
                 console.print(_line(run["rows"][-1]), highlight=False)
-    if quick:
-        return
-    if save:
-        console.print(f"kept as {report.save(run, save)}")
-    print(json.dumps(run) if as_json else report.table(run["rows"]))
+    if not quick:
+        if save:
+            console.print(f"kept as {report.save(run, save)}")
+        print(json.dumps(run) if as_json else report.tables(run))
+    if wrong:
+        raise typer.Exit(1)
 
 
 def _row(row, found, error, sgemm):
+    if found["ours"].refused:
+        return {"row": row.name, "wrong": found["ours"].refused}
     mine = found["ours"].values
     modules = {name: importlib.import_module(f"bench.{name}") for name in found}
     results = [
@@ -94,8 +111,6 @@ def _row(row, found, error, sgemm):
         for m in found.values()
     ]
     ours = results[0]
-    if ours["refused"]:
-        raise RuntimeError(f"{row.name}: {ours['refused']}")
     network = row.build()
     spent = cost.must(row, network, row.input(network))
     reached = spent and spent.flops / ours["median"] / sgemm
@@ -105,6 +120,7 @@ def _row(row, found, error, sgemm):
         "error": error,
         "flops": spent and spent.flops,
         "bytes": spent and spent.bytes,
+        "kept": spent and spent.kept,
         "reached": reached,
         "ours": ours,
         "peers": results[1:],
@@ -112,6 +128,8 @@ def _row(row, found, error, sgemm):
 
 
 def _line(result):
+    if "wrong" in result:
+        return f"{result['row']}: {result['wrong']}"
     times = [
         f"{p['name']} {p['refused'] or format(p['median'], '.4g') + ' s'}" for p in (result["ours"], *result["peers"])
     ]

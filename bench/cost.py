@@ -4,7 +4,7 @@ A pass is one product with the weights, forward or transposed, at 2 FLOP per wei
 counted: it can ride in the passes. What a row takes beyond this is what there is to win.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyref
 
@@ -15,10 +15,12 @@ _BACKWARD = ("gradient", "saliency", "gradient_times_input", "guided_backprop", 
 
 @dataclass(frozen=True)
 class Cost:
-    """flops, and the bytes of weights that they read once per pass and of values that are kept between passes."""
+    """flops, the bytes of weights that they read once per pass and of values that are kept between passes, and the
+    latter alone: outputs of layers with weights, and what the activations make of them where more passes follow."""
 
     flops: float
     bytes: float
+    kept: float
 
 
 def must(row, network, x):
@@ -33,7 +35,7 @@ def must(row, network, x):
     size = x.dtype.itemsize
     weights = sum(passes[n.name] * n.layer.w.size * size for n in weighted if hasattr(n.layer, "w"))
     kept = sum(_count(shapes[n.name, 0]) for n in weighted) * len(x) * size
-    return Cost(flops, weights + (2 if row.method != "forward" else 1) * kept)
+    return Cost(flops, weights + (2 if row.method != "forward" else 1) * kept, kept)
 
 
 def _count(shape):
@@ -47,11 +49,14 @@ def _passes(row, network, x, weighted):
     """{node: passes over its weights}."""
     if row.method == "forward":
         return {n.name: 1 for n in weighted}
+    if row.method == "relevance":
+        whole = _passes(replace(row, method="lrp"), network, x, weighted)
+        return {name: passes - 1 for name, passes in whole.items()}
     if row.method == "deeplift":  # the baseline's forward pass is one sample for the whole batch
         return {n.name: 2 + 1 / len(x) for n in weighted}
     if row.method in _BACKWARD:
         return {n.name: 2 for n in weighted}
-    if row.method == "integrated_gradients":
+    if row.method == "integrated_gradients" and "m" in row.options:
         m, first = row.options["m"], network.first_affine()
         return {n.name: 3 if n.name in first else 2 * m for n in weighted}
     if row.method == "lrp":

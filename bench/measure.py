@@ -39,7 +39,9 @@ class Measured:
 
     @property
     def spread(self):
-        """Half the distance of the quartiles, in parts of the median."""
+        """Half the distance of the quartiles, in parts of the median; None of a single run."""
+        if len(self.seconds) < 2:
+            return None
         low, _, high = statistics.quantiles(self.seconds, n=4)
         return (high - low) / 2 / self.median
 
@@ -57,57 +59,93 @@ def _serve(pipe, contender, row, options):
         if marked.exists():
             marked.write_text("5")
             begin = _memory("VmRSS")
+        began = perf_counter()
         values = run()
+        took = perf_counter() - began
         extra = _memory("VmHWM") - begin if begin is not None else None
-        pipe.send(("ready", (extra, values)))
+        pipe.send(("ready", (took, extra, values)))
         while pipe.recv() == "run":
             began = perf_counter()
             run()
-            pipe.send(perf_counter() - began)
+            pipe.send(("took", perf_counter() - began))
     except Unavailable as why:
         pipe.send(("refused", str(why)))
     except Exception as why:  # a peer that fails on a network is a result, and says so in the table
         pipe.send(("refused", f"{type(why).__name__}: {str(why).splitlines()[0][:120] if str(why) else ''}"))
 
 
-def measure(row, contenders, backend="cpu", runs=5, seconds=2.0, threads=None, tell=lambda text: None):
-    """{contender: Measured}: a warm-up, then rounds in which each runs once, until all have `runs` and `seconds`."""
+class _Child:
+    """A contender in a process of its own, which may fail, die or take too long without harm to the others."""
+
+    def __init__(self, contender, row, options):
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, there = spawn.Pipe()
+        self.process = spawn.Process(target=_serve, args=(there, contender, row, options), daemon=True)
+        self.process.start()
+        there.close()
+
+    def hear(self, limit):
+        """(word, value) from the process, within `limit` seconds."""
+        try:
+            if self.pipe.poll(limit):
+                return self.pipe.recv()
+        except EOFError:
+            return "refused", "its process ended (out of memory?)"
+        self.process.kill()
+        return "refused", f"it took more than {limit:.0f} s"
+
+    def run(self, limit):
+        try:
+            self.pipe.send("run")
+        except OSError:
+            return "refused", "its process ended (out of memory?)"
+        return self.hear(limit)
+
+    def stop(self):
+        try:
+            self.pipe.send("stop")
+        except OSError:
+            pass
+        self.process.join()
+
+
+def measure(
+    row, contenders, backend="cpu", runs=5, seconds=2.0, threads=None, tell=lambda text: None, budget=60.0, limit=300.0
+):
+    """{contender: Measured}: a warm-up, then rounds in which each runs once.
+
+    Rounds end when all have `runs` and took `seconds`, or when the row has taken its budget, whatever the number of
+    runs. A run that takes a third of the budget by itself is not repeated: its warm-up is the measurement. A contender
+    that fails or takes longer than `limit` for one answer is one that refuses.
+    """
     threads = threads or os.cpu_count()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
-    spawn = multiprocessing.get_context("spawn")
-    results, pipes, children = {}, {}, []
+    results, children = {}, {}
     for contender in contenders:
         tell(f"{row.name}: {contender}")
-        here, there = spawn.Pipe()
-        child = spawn.Process(
-            target=_serve,
-            args=(there, contender, row, {"backend": backend} if contender == "ours" else {}),
-            daemon=True,
-        )
-        child.start()
-        there.close()
-        try:
-            word, value = here.recv()
-        except EOFError:
-            word, value = "refused", "its process ended (out of memory?)"
+        child = children[contender] = _Child(contender, row, {"backend": backend} if contender == "ours" else {})
         result = results[contender] = Measured(contender)
-        children.append(child)
+        word, value = child.hear(limit)
         if word == "ready":
-            (result.extra, result.values), pipes[contender] = value, here
+            took, result.extra, result.values = value
+            if took > budget / 3:
+                result.seconds.append(took)
         else:
             result.refused = value
+    racing = [c for c in contenders if not results[c].refused and not results[c].seconds]
     spent, rounds = 0.0, 0
-    while pipes and (rounds < runs or spent < seconds):
-        for contender, pipe in pipes.items():
-            pipe.send("run")
-            took = pipe.recv()
-            results[contender].seconds.append(took)
-            spent += took / len(pipes)
+    while racing and spent < budget and (rounds < runs or spent < seconds * len(racing)):
+        for contender in list(racing):
+            word, value = children[contender].run(limit)
+            if word == "refused":
+                results[contender].refused = value
+                racing.remove(contender)
+                continue
+            results[contender].seconds.append(value)
+            spent += value
         rounds += 1
         tell(f"{row.name}: round {rounds}")
-    for pipe in pipes.values():
-        pipe.send("stop")
-    for child in children:
-        child.join()
+    for child in children.values():
+        child.stop()
     return results

@@ -41,7 +41,9 @@ def save(run, name):
     path = folder / f"{run['began'].replace(':', '').replace(' ', '-')}-{run['machine']['commit']}.json"
     rows = ",\n".join("  " + json.dumps(row) for row in run["rows"])
     head = json.dumps({k: v for k, v in run.items() if k != "rows"})
-    path.write_text(f'{head[:-1]}, "rows": [\n{rows}\n]}}\n')
+    whole = path.with_suffix(".part")  # a run that is interrupted leaves what it has measured
+    whole.write_text(f'{head[:-1]}, "rows": [\n{rows}\n]}}\n')
+    whole.replace(path)
     return path
 
 
@@ -63,6 +65,18 @@ def _distance(differs):
     return "" if differs is None else f", {differs:.0e}"
 
 
+def tables(run):
+    """The rows of a run, and how time grew where that was measured."""
+    parts = [table(run["rows"])] * bool(run["rows"])
+    if "scaling" in run:
+        lines = ["| our time grows | size: time | log-log slope |", "|---|---|---:|"]
+        for one in run["scaling"]:
+            seen = ", ".join(f"{size}: {_time(seconds)}" for size, seconds in one["seconds"].items())
+            lines.append(f"| {one['name']} | {seen} | {one['slope']:.2f} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
 def table(rows):
     """Markdown: each row's time and memory, what of the machine's rate it reaches, and each peer's factor."""
     lines = [
@@ -70,6 +84,9 @@ def table(rows):
         "|---|---:|---:|---:|---:|---|---:|---:|",
     ]
     for row in rows:
+        if "wrong" in row:
+            lines.append(f"| {row['row']} | **{row['wrong'].replace('|', '/')}** | | | | | | |")
+            continue
         ours, peers = row["ours"], row["peers"]
         answered = [p for p in peers if not p["refused"]]
         shown = [f"{p['name']} {_time(p['median'])}, {_size(p['extra'])}{_distance(p['differs'])}" for p in answered]
@@ -78,9 +95,10 @@ def table(rows):
         cells = (
             row["row"],
             _time(ours["median"]),
-            f"{ours['spread']:.0%}",
+            "one run" if ours["spread"] is None else f"{ours['spread']:.0%}",
             "" if row["reached"] is None else f"{row['reached']:.0%}",
-            _size(ours["extra"]),
+            _size(ours["extra"])
+            + (f", {ours['extra'] / row['kept']:.1f}×" if ours["extra"] and row.get("kept") else ""),
             "; ".join(shown).replace("|", "\\|"),
             "" if factor is None else f"{factor / ours['median']:.2f}×",
             "" if row["aim"] is None else f"{row['aim']}×",
@@ -96,9 +114,11 @@ _PAGE = """# Bench
 
 Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
 contender runs in a process of its own, in turn with the others; the time is the median of the runs, the spread half
-the distance of their quartiles. *Extra memory* is the most that the first run held beyond model and input. *Of SGEMM*
-is the rate at which the products went through that the method cannot do without (`bench/cost.py`), as a share of the
-rate of a large float32 matrix product in the same run. *Factor* is the time of the fastest peer over ours.
+the distance of their quartiles; what takes twenty seconds or more runs once. *Extra memory* is the most that the first
+run held beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back
+must find again. *Of SGEMM* is the rate at which the products went through that the method cannot do without
+(`bench/cost.py`), as a share of the rate of a large float32 matrix product in the same run. *Factor* is the time of the
+fastest peer over ours.
 The distance of a peer's values from ours is ‖theirs - ours‖ / ‖ours‖ of the worst sample: rounding, or another
 convention (stabilisers, biases), or an error, which `docs/peers.md` sorts out.
 
@@ -112,11 +132,13 @@ def page():
     """The text of bench/README.md."""
     parts = [_PAGE]
     for folder in sorted(RESULTS.iterdir() if RESULTS.exists() else ()):
-        newest = max(folder.glob("*.json"), default=None)
-        if newest is None:
+        runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+        if not runs:
             continue
-        run = json.loads(newest.read_text())
+        run = ([r for r in runs if r["rows"]] or runs)[-1]
+        scaled = [r for r in runs if "scaling" in r]
+        run |= {"scaling": scaled[-1]["scaling"]} if scaled else {}
         facts = ", ".join(f"{k} {v}" for k, v in run["machine"].items() if v is not None)
         ceilings = f"SGEMM {run['sgemm'] / 1e9:.0f} GFLOP/s, copy {run['copy'] / 1e9:.1f} GB/s"
-        parts.append(f"## {folder.name}\n\n{facts}; {run['threads']} threads; {ceilings}.\n\n{table(run['rows'])}\n")
+        parts.append(f"## {folder.name}\n\n{facts}; {run['threads']} threads; {ceilings}.\n\n{tables(run)}\n")
     return "\n".join(parts)

@@ -24,6 +24,7 @@ class Row:
     reach       how many times as fast as the fastest of them we mean to be; None where there is no such aim
     shape       options of the architecture
     small       what of all this is exchanged under --quick, where only correctness is asked
+    apart       what is exchanged where the values are checked, of rows that float64 would take minutes for
     """
 
     name: str
@@ -35,6 +36,11 @@ class Row:
     reach: float | None = None
     shape: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] = field(default_factory=dict)
+    apart: dict[str, Any] = field(default_factory=dict)
+
+    def checked(self):
+        """The same question at the size at which its values are checked before it is timed."""
+        return replace(self, **self.apart)
 
     def quick(self):
         """The same question at a size that takes a moment."""
@@ -138,8 +144,16 @@ def _rows():
                 batch=4,
                 against=("zennit_",),
                 reach=aim,
+                apart={"batch": 1},
                 **spec,
             )
+        yield Row(
+            f"relevance pass of epsilon {net} b1",
+            method="relevance",
+            options={"rule": "epsilon", "rule_options": {"epsilon": 1e-6}},
+            batch=1,
+            **spec,
+        )
     yield Row("deeplift vgg16 b1", method="deeplift", batch=1, against=("captum_",), reach=3, **_VGG)
     ig = {"quadrature": "midpoint", "m": 50}
     few = {"quadrature": "midpoint", "m": 3}
@@ -153,6 +167,7 @@ def _rows():
         against=("captum_",),
         reach=1.5,
         small=digits | {"options": few},
+        apart={"options": few},
     )
     yield Row(
         "integrated_gradients 50 vgg16 b4",
@@ -161,8 +176,12 @@ def _rows():
         options=ig,
         against=("captum_",),
         reach=1.5,
+        apart={"batch": 1, "options": few},
         **(_VGG | {"small": _SMALL | {"options": few}}),
     )
+    for quadrature, net in (("adaptive", "mnist_cnn"), ("exact", "digits-cnn-relu")):
+        options = {"quadrature": quadrature} | ({"tolerance": 1e-3} if quadrature == "adaptive" else {})
+        yield Row(f"integrated_gradients {quadrature} {net} b1", net, "integrated_gradients", 1, options, small=digits)
     backward = {"saliency": {}, "gradient_times_input": {}, "guided_backprop": {}, "deconvnet": {}, "deeplift": {}}
     for net in ("mnist_mlp", "digits-cnn-relu"):
         for method in backward:
@@ -198,7 +217,25 @@ def _rows():
             against=("torch_metric", "quantus_"),
             reach=10,
             small=small,
+            apart={"batch": 2},
         )
+    convolutions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    starts = [*(f"features.{k}" for k in convolutions), *(f"classifier.{k}" for k in (0, 3, 6))]
+    yield Row(
+        "cosine_convergence vgg16 b1",
+        method="cosine_convergence",
+        batch=1,
+        options=_convergence(starts),
+        against=("zennit_",),
+        reach=3,
+        apart=_SMALL,
+        **(_VGG | {"small": _SMALL | {"options": _convergence(starts[-3:])}}),
+    )
+
+
+def _convergence(starts):
+    """z⁺ everywhere, where [sixt2020] finds convergence first; five vectors make ten pairs."""
+    return {"methods": {"z_plus": ("lrp", {"rule": "z_plus"})}, "start": starts, "vectors": 5}
 
 
 ROWS = {row.name: row for row in _rows()}

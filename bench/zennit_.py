@@ -3,8 +3,11 @@
 import sys
 from types import ModuleType
 
+import numpy as np
+
 from bench.measure import Unavailable
 from bench.torch_ import fastest_layout, module, need
+from pyref.methods.noise import generator, normal
 
 NAME = "zennit"
 
@@ -33,6 +36,8 @@ def prepare(row):
     need("zennit", zennit)
     import torch
 
+    if row.method == "cosine_convergence":
+        return _convergence(zennit, row)
     if row.method != "lrp":
         raise Unavailable(f"zennit is not compared for {row.method}")
     network = row.build()
@@ -51,6 +56,57 @@ def prepare(row):
 
     made, given = fastest_layout(made, torch.from_numpy(x), run)
     return lambda: run(made, given).detach().numpy()
+
+
+def _convergence(zennit, row):
+    """All vectors of a start as a batch, and one forward pass for all starts; medians of |cos|, as ours."""
+    import itertools
+
+    import torch
+    from zennit.types import Activation, Linear
+
+    network = row.build()
+    x = row.input(network)
+    chain, made = list(network.nodes), module(network)
+    vectors, pairs = row.options["vectors"], [*itertools.combinations(range(row.options["vectors"]), 2)]
+    starts = [chain.index(name) for name in row.options["start"]]
+    places = [k for k, m in enumerate(made) if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)][::-1]
+    composite = zennit.composites.LayerMapComposite(
+        [
+            (Activation, zennit.rules.Pass()),
+            (Linear, zennit.rules.ZPlus()),
+            (torch.nn.AdaptiveAvgPool2d, zennit.rules.Norm()),
+        ]
+    )
+    read, out = {}, {}
+    for k in places:
+        made[k].register_forward_pre_hook(lambda m, given, k=k: read.__setitem__(k, given[0]))
+
+    def cosine(r):
+        r = r.reshape(len(r), r.shape[1], -1) if r.ndim > 2 else r[:, :, None]
+        unit = r / r.norm(dim=1, keepdim=True)
+        every = torch.stack([(unit[a] * unit[b]).sum(0).abs() for a, b in pairs])
+        return every[torch.isfinite(every)].median() if torch.isfinite(every).any() else torch.tensor(0.0)
+
+    def run():
+        given = torch.from_numpy(x).repeat(vectors, *(1,) * (x.ndim - 1)).requires_grad_()
+        found = []
+        with composite.context(made):
+            seen = [m.register_forward_hook(lambda m, i, o, k=k: out.__setitem__(k, o)) for k, m in enumerate(made)]
+            made(given)
+            for position, start in enumerate(starts):
+                V = [normal(generator(0, position, 0, k), out[start][:1].detach().numpy()[0]) for k in range(vectors)]
+                below = [k for k in places if k <= start]
+                R = torch.autograd.grad(
+                    out[start], [read[k] for k in below], torch.from_numpy(np.stack(V)), retain_graph=True
+                )
+                by_place = dict(zip(below, map(cosine, R), strict=True))
+                found += [by_place.get(k, torch.tensor(0.0)) for k in places]
+            for hook in seen:
+                hook.remove()
+        return torch.stack(found)[None]
+
+    return lambda: run().numpy()
 
 
 def _sum(zennit):

@@ -2,13 +2,17 @@
 
 import importlib
 import json
+import os
+import time
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
 
 from bench import check, cost, ours, report
 from bench.measure import measure
-from bench.rows import ROWS
+from bench.rows import ROWS, Row
+from bench.scaling import SERIES
 
 QUICK = ROWS["epsilon_plus digits-cnn-relu b1"]
 
@@ -59,6 +63,49 @@ def test_what_must_be_spent_is_counted_by_hand():
     assert cost.must(QUICK, network, x).flops == 3 * conv + 2 * dense
 
 
+class Answers:
+    """A network that answers twice; then it raises, ends its process, or sleeps."""
+
+    def __init__(self, end):
+        self.end, self.calls = end, 0
+
+    def __call__(self, x, backend):
+        self.calls += 1
+        if self.calls > 2 and self.end == "raises":
+            raise ValueError("no more")
+        if self.calls > 2 and self.end == "dies":
+            os._exit(1)
+        if self.calls > 2 and self.end == "hangs":
+            time.sleep(60)
+        return x
+
+
+@dataclass(frozen=True)
+class Odd(Row):
+    def build(self, dtype="float32"):
+        return Answers(self.network)
+
+    def input(self, network, dtype="float32"):
+        return np.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [("raises", "ValueError: no more"), ("dies", "its process ended"), ("hangs", "it took more than 3 s"), ("", None)],
+)
+def test_a_contender_that_fails_or_hangs_refuses(end, why):
+    found = measure(Odd("odd", end, "forward", 1), ("ours", "ours_again"), runs=4, seconds=0, limit=3)
+    assert "No module named" in found["ours_again"].refused
+    assert found["ours"].refused is None if why is None else why in found["ours"].refused
+    assert len(found["ours"].seconds) == (4 if why is None else 1)
+
+
+def test_what_takes_long_runs_once():
+    found = measure(QUICK, ("ours",), runs=3, seconds=0, budget=0)["ours"]
+    assert len(found.seconds) == 1
+    assert found.spread is None
+
+
 def test_results_are_kept_and_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     side = {"name": "relprop", "refused": None, "median": 0.25, "spread": 0.1, "extra": 3 << 20, "seconds": [0.25]}
@@ -68,3 +115,20 @@ def test_results_are_kept_and_printed(tmp_path, monkeypatch):
     path = report.save(run | {"rows": [row]}, "desk")
     assert json.loads(path.read_text())["rows"] == [row]
     assert "| a | 250 ms | 10% | 50% | 3 MiB | peer 1 s, 3 MiB, 1e-07; other: no | 4.00× | 2× |" in report.page()
+    later = run | {"began": "2026-01-02 04:00:00", "rows": [row | {"kept": 2 << 20}, {"row": "b", "wrong": "off"}]}
+    later["rows"][0]["ours"] = side | {"spread": None}
+    report.save(later, "desk")
+    assert "| a | 250 ms | one run | 50% | 3 MiB, 1.5× |" in report.page()
+    assert "| b | **off** |" in report.page()
+    grown = [{"name": "steps", "seconds": {"1": 0.5, "2": 1.0}, "slope": 1.0}]
+    report.save(run | {"began": "2026-01-02 05:00:00", "rows": [], "scaling": grown}, "desk")
+    assert "| b | **off** |" in report.page()
+    assert "| steps | 1: 500 ms, 2: 1 s | 1.00 |" in report.page()
+
+
+@pytest.mark.parametrize("series", SERIES, ids=[s.name for s in SERIES])
+def test_a_series_varies_one_size(series):
+    rows = [series.at(size) for size in series.sizes]
+    assert len(set(map(repr, rows))) == len(rows) >= 4
+    differing = [f.name for f in fields(Row) if len({repr(getattr(row, f.name)) for row in rows}) > 1]
+    assert len(differing) == 1
