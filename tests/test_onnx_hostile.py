@@ -209,6 +209,19 @@ def test_external_data_that_lies_across_words_is_copied_to_whole_ones(tmp_path):
     assert read.flags.aligned and (read == values).all()
 
 
+def home(above):
+    """A model's folder with what may lie there: zeros inside of it, ones outside."""
+    folder = above / "model"
+    folder.mkdir()
+    (above / "secret").write_bytes(np.ones(2, np.float32).tobytes())
+    (folder / "w.bin").write_bytes(bytes(8))
+    (folder / "link").symlink_to(above / "secret")
+    (folder / "circle").symlink_to(folder / "circle")
+    (folder / "up").symlink_to(above)
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
 @pytest.mark.parametrize(
     "entries, words",
     [
@@ -232,16 +245,30 @@ def test_external_data_that_lies_across_words_is_copied_to_whole_ones(tmp_path):
     ],
 )
 def test_external_data_stays_in_the_folder_and_in_its_file(tmp_path, entries, words):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (tmp_path / "secret").write_bytes(bytes(8))
-    (folder / "w.bin").write_bytes(bytes(8))
-    (folder / "link").symlink_to(tmp_path / "secret")
-    (folder / "circle").symlink_to(folder / "circle")
-    (folder / "up").symlink_to(tmp_path)
-    os.mkfifo(folder / "pipe")
+    folder = home(tmp_path)
     with pytest.raises(ValueError, match=f"^w .*{words}"):
         onnx_file.read_tensor(external(**entries), "w", folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return home(tmp_path_factory.mktemp("external"))
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=300)
+PARTS = st.sampled_from(
+    ["..", ".", "", "/", "model", "w.bin", "secret", "link", "up", "circle", "pipe", "x" * 256, "\0"]
+)
+NUMBERS = TEXT | st.integers().map(str) | st.sampled_from(["0", "8", " 8", "4e0"])
+
+
+@given(location=TEXT | st.lists(PARTS, min_size=1, max_size=9).map("/".join), offset=NUMBERS, length=NUMBERS)
+def test_whatever_external_data_is_called_it_is_from_the_folder_or_one_error(folder, location, offset, length):
+    tensor = external(location=location, offset=offset, length=length)
+    try:
+        assert not onnx_file.read_tensor(tensor, "w", folder).any()
+    except ValueError as error:
+        assert str(error).startswith("w ")
 
 
 def chain(*nodes, constants=(), shape=("n", 3)):
