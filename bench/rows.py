@@ -179,9 +179,9 @@ def _rows():
         apart={"batch": 1, "options": few},
         **(_VGG | {"small": _SMALL | {"options": few}}),
     )
-    for quadrature, net in (("adaptive", "mnist_cnn"), ("exact", "digits-cnn-relu")):
-        options = {"quadrature": quadrature} | ({"tolerance": 1e-3} if quadrature == "adaptive" else {})
-        yield Row(f"integrated_gradients {quadrature} {net} b1", net, "integrated_gradients", 1, options, small=digits)
+    one = {"network": "digits-cnn-relu", "method": "integrated_gradients", "batch": 1}
+    yield Row("integrated_gradients 50 digits-cnn-relu b1", options=ig, against=("captum_",), reach=1.5, **one)
+    yield Row("integrated_gradients exact digits-cnn-relu b1", options={"quadrature": "exact"}, **one)
     backward = {"saliency": {}, "gradient_times_input": {}, "guided_backprop": {}, "deconvnet": {}, "deeplift": {}}
     for net in ("mnist_mlp", "digits-cnn-relu"):
         for method in backward:

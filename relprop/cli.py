@@ -138,6 +138,9 @@ def explain(
     ] = None,
     at: Annotated[str | None, typer.Option(help="Attribute to this inner node in place of the input.")] = None,
     backend: Annotated[str, typer.Option(help="auto, or a name that relprop info lists.")] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="Hold no more than this beyond model and input: 500MB, 2GB.")
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale an image to the size that the model reads.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light: ink is high in digits.")] = False,
     low: Annotated[float, typer.Option(help="What black becomes in an image.")] = -1.0,
@@ -183,7 +186,7 @@ def explain(
     if fit is not None:
         options["patterns"] = door.learn_patterns(fit, network, backend)
     chosen = None if target is None else _parse_target(target)
-    a = relprop.explain(network, x, method, chosen, backend, preset=preset, **options)
+    a = relprop.explain(network, x, method, chosen, backend, preset=preset, memory=memory, **options)
     files = []
     if save is not None:
         files.append(str(a.save(save)))

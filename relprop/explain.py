@@ -13,6 +13,7 @@ from pyref.check import nearest
 from relprop.arrays import enter, enter_options
 from relprop.attribution import Attribution
 from relprop.backends import resolve
+from relprop.memory import within
 from relprop.progress import bar, counted
 
 __all__ = ["explain", "method_options"]
@@ -20,7 +21,9 @@ __all__ = ["explain", "method_options"]
 _signature = cache(inspect.signature)  # of a dozen functions
 
 
-def explain(network, x, method="lrp", target=None, backend="auto", *, preset=None, progress=True, **options):
+def explain(
+    network, x, method="lrp", target=None, backend="auto", *, preset=None, progress=True, memory=None, **options
+):
     """Which inputs, neurons and biases an output of the network is due to.
 
     Parameters
@@ -33,6 +36,8 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
         backend   "auto", the fastest that this build has, or a name: "pyref"
         preset    name of a library or paper whose settings are taken where `options` says nothing:
                   `pyref.PRESETS`
+        memory    a cap, "1GB" or a number of bytes, on what is held beyond model and input while it is explained;
+                  it bounds how many copies are evaluated together. What `at` integrates later comes on top
         progress  show a line where the work takes longer than two seconds, on a terminal
         options   those of the method, and those that all methods share (`pyref.start`): `at`, `output`,
                   `softmax`, `allow_nonfinite`; options of a rule that is given by name may stand beside it
@@ -40,7 +45,8 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
         `relprop.Attribution`, whose values are of the kind, dtype and device of x
     Raises
         TypeError     x is no array or has a dtype that is refused; an option that the method does not have
-        ValueError    shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch
+        ValueError    shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch; a cap
+                      that the batch does not fit under
         RuntimeError  a backend that is not in this build, or an array on a device that none reaches
     Example
         >>> import relprop
@@ -62,6 +68,8 @@ def explain(network, x, method="lrp", target=None, backend="auto", *, preset=Non
     if backend == "auto":
         backend_name, module = resolve(backend, exact=any(pyref.is_exact(array) for array in arrays.values()))
     given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
+    if memory is not None:
+        options |= within(memory, method, network, arrays, options)
     began = perf_counter()
     label = f"{method} on {network.name}"
     if _has_loop(method):
