@@ -167,11 +167,35 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path):
             return (pytest.fail, ("the file's code ran",))
 
     torch.save({"fc1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(ValueError, match="weights_only=True"):
+    with pytest.raises(ValueError, match=r"weights_only=True \(UnpicklingError\); save model\.state_dict\(\)$"):
         relprop.build("mnist_mlp", tmp_path / "trap.pth")
     torch.save({"epoch": 3, "model": {}}, tmp_path / "checkpoint.pth")
     with pytest.raises(ValueError, match="other things than tensors"):
         relprop.build("mnist_mlp", tmp_path / "checkpoint.pth")
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("kind", ["parameter", "legacy", "bfloat16", "float16", "float64"])
+def test_a_state_dict_may_be_saved_in_any_way(kind, suffix, tmp_path):
+    """Parameters for tensors, PyTorch's file before 1.6, another precision."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `torch` installs")
+    from safetensors.torch import save_file as save_tensors
+
+    dtype = getattr(torch, kind, torch.float32)
+    state = {n: torch.ones(s, dtype=dtype) for n, s in parameter_shapes("mnist_mlp").items()}
+    if kind == "parameter":
+        state = {n: torch.nn.Parameter(v) for n, v in state.items()}
+    if suffix == "pth":
+        torch.save(state, tmp_path / "s.pth", _use_new_zipfile_serialization=kind != "legacy")
+    else:
+        save_tensors(state, tmp_path / "s.safetensors")
+    if (kind, suffix) == ("bfloat16", "safetensors"):
+        with pytest.raises(ValueError, match=r"cannot be read: .*bfloat16.*; expected float16, float32 or float64"):
+            relprop.build("mnist_mlp", tmp_path / "s.safetensors")
+    else:
+        w = relprop.build("mnist_mlp", tmp_path / f"s.{suffix}").nodes["fc1"].layer.w
+        assert w.dtype == np.float32 and (w == 1).all()
 
 
 def test_the_own_format_has_any_suffix_and_keeps_what_was_canonized(tmp_path):

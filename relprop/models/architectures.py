@@ -76,8 +76,8 @@ def read_state(path):
 
         try:
             return load_file(path)
-        except (SafetensorError, KeyError, TypeError) as error:  # KeyError: bfloat16, which NumPy has not
-            raise ValueError(f"{path} cannot be read: {error}") from error
+        except (SafetensorError, KeyError, TypeError) as error:  # KeyError, TypeError: bfloat16, which NumPy has not
+            raise ValueError(f"{path} cannot be read: {error}; expected float16, float32 or float64") from error
     if path.suffix not in (".pth", ".pt"):
         raise ValueError(f"{path} ends in {path.suffix!r}, expected .safetensors, .pth or .pt")
     try:
@@ -88,12 +88,15 @@ def read_state(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # of pickle, of zipfile, of torch
-        first = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path} is not a state dict that torch.load reads with weights_only=True: {first}") from error
+    except Exception as error:  # of pickle, of zipfile, of torch, whose words tell how to run the code in it
+        kind = type(error).__name__
+        raise ValueError(
+            f"{path} is not a state dict that torch.load reads with weights_only=True ({kind}); save model.state_dict()"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path} holds other things than tensors by name; save model.state_dict()")
-    return {n: (v.float() if v.dtype in (torch.float16, torch.bfloat16) else v).numpy() for n, v in state.items()}
+    wide = {n: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for n, v in state.items()}
+    return {n: v.detach().numpy() for n, v in wide.items()}
 
 
 # ── drawing ────────────────────────────────────────────────────────────────────────────────────────────
