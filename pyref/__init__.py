@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyref import attribution, layers, methods, metrics, network, numerics, rewrite, rules, summary, target, trace
 from pyref.attribution import *  # noqa: F403
+from pyref.check import check_finite
 from pyref.layers import *  # noqa: F403
 from pyref.methods import *  # noqa: F403
 from pyref.metrics import *  # noqa: F403
@@ -28,7 +29,7 @@ from pyref.summary import *  # noqa: F403
 from pyref.target import *  # noqa: F403
 from pyref.trace import *  # noqa: F403
 
-__all__: list[str] = []
+__all__: list[str] = ["check_finite"]
 __all__ += numerics.__all__
 __all__ += rules.__all__
 __all__ += composite.__all__

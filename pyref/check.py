@@ -39,7 +39,10 @@ def check_float(name, array, cast="{}.astype('{}')"):
 
 
 def check_finite(name, array):
-    """Raise ValueError where array holds NaN or infinity, with their number and the first index."""
+    """Raise ValueError where array holds NaN or infinity, with their number and the first index.
+
+    Methods ask it of their backend, which may wait with the answer.
+    """
     if array.dtype == object or array.dtype.kind in "iub":
         return
     finite = np.isfinite(array)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyref.check import check_shape
-from pyref.numerics import sum_samples, zeros_like
+from pyref.numerics import ones_like, sum_samples, zeros_like
 
 __all__ = ["target_weights", "target_value"]
 
@@ -29,28 +29,35 @@ def target_weights(target, S):
         v = target(S)
         check_shape("target(output)", v, S.shape)
         return v
-    v = zeros_like(S)
     if len(classes) == 0 or all(k == 1 for k in classes):
         if target not in (None, 0):
             raise ValueError(f"target is {target}, but the output is a single number: expected None or 0")
-        return v + 1
+        return ones_like(S)
     if isinstance(target, tuple):
         if len(target) != len(classes) or not all(-k <= t < k for t, k in zip(target, classes, strict=False)):
             raise ValueError(f"target is {target}, expected an index into an output of shape {classes} per sample")
+        v = zeros_like(S)
         v[(slice(None), *target)] = 1 + v[(slice(None), *target)]
         return v
     if len(classes) != 1:
         raise ValueError(f"the output has shape {classes} per sample: target must be a tuple, or a callable")
+    numbered = np.arange(classes[0], like=S)
     if target is None:
-        target = np.argmax(S, axis=1)
-    chosen = [target] * n if np.ndim(target) == 0 else list(target)
-    if len(chosen) != n:
-        raise ValueError(f"target names {len(chosen)} classes for {n} samples")
-    for sample, c in enumerate(chosen):
-        if int(c) != c or not 0 <= c < classes[0]:
-            raise ValueError(f"target is {c}, expected a class from 0 to {classes[0] - 1}")
-        v[sample, int(c)] = v[sample, int(c)] + 1
-    return v
+        chosen = np.argmax(S, axis=1)[:, None]
+    elif np.ndim(target) == 0:
+        chosen = _class(target, classes[0])
+    else:
+        named = [_class(c, classes[0]) for c in target]
+        if len(named) != n:
+            raise ValueError(f"target names {len(named)} classes for {n} samples")
+        chosen = np.asarray(named, like=numbered)[:, None]
+    return np.where(numbered == chosen, ones_like(S), zeros_like(S))
+
+
+def _class(c, classes):
+    if int(c) != c or not 0 <= c < classes:
+        raise ValueError(f"target is {c}, expected a class from 0 to {classes - 1}")
+    return int(c)
 
 
 def target_value(v, S):

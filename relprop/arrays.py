@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from pyref.check import check_float
+from relprop import _core
 
-__all__ = ["Guest", "enter", "enter_options", "is_foreign"]
+__all__ = ["Guest", "check_on_host", "enter", "enter_options", "is_foreign"]
 
-CPU = 1  # DLPack's kDLCPU
+CPU, CUDA, CUDA_MANAGED = 1, 2, 13  # DLPack's devices
 LIBRARIES = {"jaxlib": "jax", "jax": "jax", "torch": "torch", "cupy": "cupy"}
 
 
@@ -19,14 +20,23 @@ LIBRARIES = {"jaxlib": "jax", "jax": "jax", "torch": "torch", "cupy": "cupy"}
 class Guest:
     """An array that came through the door: its values for NumPy, without a copy, and the way back.
 
-    array  NumPy's view of it
-    back   makes an array of the caller's kind, dtype and device from one of NumPy's
-    kind   the library it came from
+    array      NumPy's view of it; in device memory the caller's array itself
+    back       makes an array of the caller's kind, dtype and device from one of NumPy's; in device memory it only casts
+    kind       the library it came from
+    on_device  whether it lies in the memory of a GPU
     """
 
-    array: np.ndarray
+    array: Any
     back: Callable[[Any], Any]
     kind: str
+    on_device: bool = False
+
+    @property
+    def shaped(self):
+        """NumPy's array of its shape and dtype, for what only these matter to."""
+        if not self.on_device:
+            return self.array
+        return np.broadcast_to(np.zeros((), _dtype_of(self.array)), tuple(self.array.shape))
 
 
 def is_foreign(x):
@@ -44,7 +54,7 @@ def enter(name, x):
 
     Raises
         TypeError     not an array, a masked one, or a dtype that is not float32, float64, exact or integer
-        RuntimeError  it lives on a device that no backend of this build reaches
+        RuntimeError  it lives on a device that no backend reaches
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost; use {name}.filled(value)")
@@ -72,13 +82,43 @@ def enter_options(name, value):
     return value
 
 
-def _enter_foreign(name, x, dtypes="float"):
-    kind = LIBRARIES.get(type(x).__module__.partition(".")[0], type(x).__module__.partition(".")[0])
-    device = x.__dlpack_device__()[0] if hasattr(x, "__dlpack_device__") else None
-    if int(device or 0) != CPU:
+def _kind_of(x):
+    module = type(x).__module__.partition(".")[0]
+    return LIBRARIES.get(module, module)
+
+
+def _device_of(x):
+    """DLPack's number of the kind of device that x lies on; None for NumPy's and what is no array."""
+    if not is_foreign(x):
+        return None
+    return int(x.__dlpack_device__()[0]) if hasattr(x, "__dlpack_device__") else CUDA
+
+
+def check_on_host(name, value):
+    """Raise RuntimeError where an array in a value lies in device memory, for backends that do not reach it."""
+    if isinstance(value, list | tuple):
+        for v in value:
+            check_on_host(name, v)
+    elif isinstance(value, Mapping):
+        for v in value.values():
+            check_on_host(name, v)
+    elif _device_of(value) not in (None, CPU):
+        kind = _kind_of(value)
+        has = "" if _core.cuda else ", and this build has none"
         raise RuntimeError(
-            f"{name} is a {kind} array in device memory, which needs the backend 'cuda', and this build has "
-            f"none; move {name} to host memory first ({_to_host(name, kind)})"
+            f"{name} is a {kind} array in device memory, which needs the backend 'cuda'{has}; "
+            f"move {name} to host memory first ({_to_host(name, kind)})"
+        )
+
+
+def _enter_foreign(name, x, dtypes="float"):
+    kind, device = _kind_of(x), _device_of(x)
+    if device in (CUDA, CUDA_MANAGED):
+        return Guest(x.detach() if kind == "torch" else x, _as_dtype(_dtype_of(x)), kind, on_device=True)
+    if device != CPU:
+        raise RuntimeError(
+            f"{name} is a {kind} array on a device that no backend reaches; "
+            f"move {name} to host memory first ({_to_host(name, kind)})"
         )
     if kind == "torch":
         x = x.detach()
@@ -109,6 +149,14 @@ def _as_dtype(dtype):
         return values.astype(dtype)
 
     return back
+
+
+def _dtype_of(x):
+    """NumPy's dtype of another library's array: torch.float32 is float32; float64 for what NumPy has no name for."""
+    try:
+        return np.dtype(str(x.dtype).rpartition(".")[2])
+    except TypeError:
+        return np.dtype(float)
 
 
 def _giver(x, kind):

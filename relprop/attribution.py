@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import pyref
+from pyref.trace import Account, Ledger, LedgerRow
 
 __all__ = ["Attribution"]
 
@@ -17,9 +19,11 @@ __all__ = ["Attribution"]
 class Attribution:
     """The attributions of one batch, in the kind, dtype and device of the input.
 
-    result   the `pyref.Attribution` it was made from, in NumPy and in the precision that was computed in
-    x        the input in NumPy, {name: array} for several
-    back     {input name: function from NumPy to the caller's kind}
+    result   the `pyref.Attribution` it was made from, in the precision that was computed in: in NumPy, or with arrays
+             in device memory
+    x        the input likewise, {name: array} for several
+    back     {input name: function to the caller's kind of array}
+    read     function to NumPy, where arrays lie in device memory
     network  name of the network
     backend  what computed it
     preset   whose settings were taken, if anyone's
@@ -29,14 +33,27 @@ class Attribution:
     result: pyref.Attribution
     x: Any
     back: dict[str, Callable] = field(default_factory=dict)
+    read: Callable[[Any], Any] | None = None
     network: str = "network"
     backend: str = "pyref"
     preset: str | None = None
     seconds: float = 0.0
 
     def _give(self, value, name=None):
+        if isinstance(value, tuple):
+            return tuple(self._give(v, name) for v in value)
         back = self.back.get((name or "").partition(":")[0]) or next(iter(self.back.values()), None)
         return value if value is None or back is None or not hasattr(value, "dtype") else back(value)
+
+    @cached_property
+    def in_numpy(self):
+        """The same in host memory, for pictures and files; inner nodes stay where they are until they are read."""
+        if self.read is None:
+            return self
+        result = self.result
+        found = {name: _read(self.read, getattr(result, name)) for name in ("values", "output", "expected", "biases")}
+        result = replace(result, ledger=self.ledger, **found)
+        return replace(self, result=result, x=_read(self.read, self.x), back={"": self.read}, read=None)
 
     @property
     def method(self):
@@ -79,7 +96,8 @@ class Attribution:
     @property
     def ledger(self):
         """Where relevance went, node by node, in NumPy; empty unless the method carries relevance."""
-        return self.result.ledger
+        ledger, read = self.result.ledger, self.read
+        return ledger if read is None else Ledger({row.node: _read_row(read, row) for row in ledger})
 
     @property
     def quadrature(self):
@@ -115,7 +133,7 @@ class Attribution:
         """
         from relprop.view import attribution_figure
 
-        return attribution_figure(self, samples, channels, overlay, clip)
+        return attribution_figure(self.in_numpy, samples, channels, overlay, clip)
 
     def save(self, path):
         """Write the values: `.npy` for one array, `.npz` for all of it (values, output, expected, biases, settings).
@@ -123,14 +141,14 @@ class Attribution:
         Raises
             ValueError  another suffix, or `.npy` for the values of several inputs.
         """
-        path = Path(path)
-        values = self.result.values
+        path, here = Path(path), self.in_numpy
+        values = here.result.values
         if path.suffix == ".npy":
             if isinstance(values, dict):
                 raise ValueError(f"{path.name} holds one array, but there are {len(values)}: use .npz")
             np.save(path, _plain(values), allow_pickle=False)
         elif path.suffix == ".npz":
-            np.savez(path, **self._arrays())
+            np.savez(path, **here._arrays())
         else:
             raise ValueError(f"{path.name} ends in {path.suffix!r}, expected .npy or .npz")
         return path
@@ -153,7 +171,7 @@ class Attribution:
         return f"Attribution(method={self.method!r}, network={self.network!r}, values {shapes})"
 
     def __str__(self):
-        result, rows = self.result, []
+        result, rows = self.in_numpy.result, []
         for sample in range(min(len(result.output), 8)):
             line = f"  {sample}: output {_number(result.output, sample)}"
             if self.alphas is None:
@@ -165,6 +183,21 @@ class Attribution:
             rows.append(f"  … and {len(result.output) - 8} more")
         how = f", {self.quadrature}" if self.quadrature else ""
         return "\n".join([f"{self.method} of {self.network} on {self.backend}{how}, {self.seconds:.2f} s", *rows])
+
+
+def _read(read, value):
+    """What is in a value, in NumPy."""
+    if isinstance(value, dict):
+        return {k: _read(read, v) for k, v in value.items()}
+    return tuple(_read(read, v) for v in value) if isinstance(value, tuple) else read(value)
+
+
+def _read_row(read, row):
+    """A row of the ledger in NumPy: its columns are summed where they lie, and only then read."""
+    account = Account()
+    account.bias, account.state = _read(read, row.bias_shares), read(row.state)
+    account.stabilizer, account.dropped = read(row.stabilizer), read(row.dropped)
+    return LedgerRow(row.node, read(row.arrived), (read(row.passed),), account)
 
 
 def _number(values, sample):

@@ -34,7 +34,7 @@ BACKENDS = {
 
 
 def resolve(name="auto", exact=False):
-    """(name, module) of a backend; "auto" is cpu, the fastest for arrays in host memory.
+    """(name, module) of a backend; "auto" is cpu, the fastest for arrays in host memory: others ask for "cuda".
 
     exact  whether the arrays are: then "auto" is pyref, which alone computes with Fractions
 

@@ -1,10 +1,10 @@
 """pyref's names on CUDA kernels, for arrays in device memory.
 
 Every name of `pyref.__all__` is here. Those in `KERNELS` are compiled; a layer's function without a kernel is pyref's
-own for arrays that can compute by themselves (CuPy), and an error that names it for all others: nothing falls back
-to the host unasked. Kernels take float32 and float64 arrays of any library that speaks DLPack or
-`__cuda_array_interface__`, on that library's current stream, and answer with arrays of the same library; NumPy
-arrays are copied to the device and the results back. All arguments of a call lie in the same place.
+own for arrays in device memory, ours (which compute through `relprop.device`) and CuPy's, and an error that names it
+for NumPy's: nothing falls back to the host unasked. Kernels take float32 and float64 arrays of any library that speaks
+DLPack or `__cuda_array_interface__`, on that library's current stream, and answer with arrays of the same library;
+NumPy arrays are copied to the device and the results back. All arguments of a call lie in the same place.
 
 The module imports everywhere. Where the kernels are not built, or there is no device, calls say so.
 """
@@ -12,6 +12,7 @@ The module imports everywhere. Where the kernels are not built, or there is no d
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import pyref
 from relprop import _core
 from relprop._mirror import fill
+from relprop.device import speak_numpy
 
 KERNELS = tuple(
     f"{layer}_{function}"
@@ -59,6 +61,10 @@ def mirror(namespace, compiled, why):
             namespace[name] = _without_kernel(getattr(pyref, name), name, compiled, why)
     for name in DEVICE:
         namespace[name] = getattr(compiled, name) if compiled else _not_built(why)
+    namespace["prepare"] = Preparation(compiled) if compiled else _not_built(why)
+    namespace["compiled"] = compiled
+    if compiled:
+        speak_numpy(compiled)
 
 
 def _not_built(why):
@@ -79,10 +85,10 @@ def _without_kernel(function, name, compiled, why):
         if compiled is None:
             _not_built(why)()
         for x in _flat([*args, *options.values()]):
-            if isinstance(x, np.ndarray | compiled.Array):
+            if isinstance(x, np.ndarray):
                 raise RuntimeError(
-                    f"{name} has no CUDA kernel; it is pyref's on arrays that compute by themselves (CuPy), "
-                    f"not on {type(x).__module__}'s {type(x).__name__}"
+                    f"{name} has no CUDA kernel; it is pyref's on arrays in device memory, not on "
+                    f"{type(x).__module__}'s {type(x).__name__}: relprop.cuda.to_device(x) copies it there"
                 )
         return function(*args, **options)
 
@@ -91,10 +97,19 @@ def _without_kernel(function, name, compiled, why):
 
 # ---- arrays of other libraries ----
 
-STREAMS = {  # the handle of the stream that a library computes on
-    "cupy": lambda library: library.cuda.get_current_stream().ptr,
-    "torch": lambda library: library.cuda.current_stream().cuda_stream,
+STREAMS = {  # the stream that a library computes on, and how it names the handle
+    "cupy": (lambda library: library.cuda.get_current_stream(), "ptr"),
+    "torch": (lambda library: library.cuda.current_stream(), "cuda_stream"),
 }
+
+
+def stream_of(library):
+    """(handle, the stream itself) that a library computes on now; None where it does not say."""
+    if library.__name__ not in STREAMS:
+        return None
+    current, handle = STREAMS[library.__name__]
+    stream = current(library)
+    return getattr(stream, handle), stream
 
 
 def _through_the_door(kernel, compiled):
@@ -106,7 +121,7 @@ def _through_the_door(kernel, compiled):
             return kernel(*args, **options)
         if options.get("account") is not None:
             options = options | {"account": _Account(options["account"], library)}
-        before = compiled.use_stream(STREAMS.get(library.__name__, lambda _: None)(library))
+        before = compiled.use_stream(stream_of(library))
         try:
             return _given_back(kernel(*args, **options), library, compiled)
         finally:
@@ -126,12 +141,17 @@ def _library(values, compiled):
         if isinstance(x, np.ndarray | np.generic | compiled.Array):
             continue
         if hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__"):
-            name = type(x).__module__.partition(".")[0]
-            library = sys.modules["jax.numpy" if name in ("jax", "jaxlib") else name]
-            if not hasattr(library, "from_dlpack"):
-                raise TypeError(f"{name} arrays can be read, but {name} has no from_dlpack to give the result back")
-            return library
+            return library_of(x)
     return None
+
+
+def library_of(x):
+    """The module that makes arrays like x from DLPack."""
+    name = type(x).__module__.partition(".")[0]
+    library = sys.modules["jax.numpy" if name in ("jax", "jaxlib") else name]
+    if not hasattr(library, "from_dlpack"):
+        raise TypeError(f"{name} arrays can be read, but {name} has no from_dlpack to give the result back")
+    return library
 
 
 def _given_back(result, library, compiled):
@@ -153,6 +173,49 @@ class _Account:
         self._account.add_kept(self._library.from_dlpack(stabilizer), self._library.from_dlpack(dropped))
 
 
+class Preparation:
+    """`prepare(network)`: the same network with its parameters in device memory.
+
+    They are copied at the first call for a network, and released with it: a network does not change. Where layers
+    share an array, so do theirs.
+    """
+
+    def __init__(self, compiled):
+        self._compiled = compiled
+
+    def __call__(self, network):
+        what = f"prepared by {self._compiled.__name__}"
+        return network.remember(what, self._compiled.current_device(), lambda: self._prepare(network))
+
+    def _prepare(self, network):
+        parameters = {name: dict(_parameters(node.layer)) for name, node in network.nodes.items()}
+        arrays = {
+            id(v): v for own in parameters.values() for value in own.values() for v in _flat([value]) if v is not None
+        }
+        there = dict(zip(arrays, self._compiled.lasting(list(arrays.values())), strict=True))
+
+        def moved(value):
+            return tuple(map(moved, value)) if isinstance(value, tuple | list) else there.get(id(value))
+
+        return network.with_layers(
+            {
+                name: replace(network.nodes[name].layer, **{field: moved(value) for field, value in own.items()})
+                for name, own in parameters.items()
+                if own
+            }
+        )
+
+
+def _parameters(layer):
+    """(field, array or tuple of arrays) of each of a layer's parameters."""
+    for field in fields(layer) if is_dataclass(layer) else ():
+        arrays = [v for v in _flat([getattr(layer, field.name)]) if v is not None]
+        if arrays and all(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in arrays):
+            yield field.name, getattr(layer, field.name)
+
+
+prepare: Callable[..., Any]  # a network with its parameters in device memory, copied once
+compiled: Any  # the part of the extension that holds the kernels
 to_device: Callable[[Any], Any]  # a copy of a NumPy array in device memory, for any library that speaks DLPack
 to_host: Callable[[Any], np.ndarray]  # and back
 devices: Callable[[], list[dict[str, Any]]]  # name, memory in bytes, compute capability and processors of each
@@ -163,4 +226,4 @@ reset_counters: Callable[[], None]
 
 mirror(globals(), _core.cuda, _core.cuda_build)
 
-__all__ = [*pyref.__all__, "KERNELS", *DEVICE]
+__all__ = [*pyref.__all__, "KERNELS", *DEVICE, "prepare"]

@@ -10,10 +10,11 @@ import numpy as np
 
 import pyref
 from pyref.check import nearest
-from relprop.arrays import enter, enter_options
+from relprop.arrays import check_on_host, enter, enter_options
 from relprop.attribution import Attribution
-from relprop.backends import resolve
+from relprop.backends import BACKENDS, resolve
 from relprop.memory import within
+from relprop.place import placed
 from relprop.progress import bar, counted
 
 __all__ = ["explain", "method_options"]
@@ -28,12 +29,17 @@ def explain(
 
     Parameters
         network   `relprop.load("model.safetensors")`, `relprop.zoo("digits-cnn-relu")` or a `pyref.Network`
-        x         a batch: NumPy, torch, JAX or anything that speaks DLPack, float32 or float64, in host
-                  memory; {input name: array} for several inputs
+        x         a batch: NumPy, torch, JAX, CuPy or anything that speaks DLPack or `__cuda_array_interface__`,
+                  float32 or float64; {input name: array} for several inputs, all of them in host memory or all on
+                  one device
         method    a name of `pyref.METHODS`, the table that `relprop methods` prints
         target    None for the arg-max class of each sample, a class, one class per sample, a tuple for a
                   structured output, or a callable: `pyref.target_weights`
-        backend   "auto", the fastest that this build has, or a name: "pyref"
+        backend   "auto": "cuda" where x lies in device memory, else "cpu" ("pyref" for Fractions); or one of these
+                  names. On "cuda" arrays of the host are copied to the device once, and results back; a network's
+                  parameters are copied at its first call and stay there as long as the network does; nothing waits
+                  before the end, but for methods that look at numbers on their way: exact and adaptive integrals,
+                  full gradients, Excitation Backprop (whether inputs are negative), and the box of z^B
         preset    name of a library or paper whose settings are taken where `options` says nothing:
                   `pyref.PRESETS`
         memory    a cap, "1GB" or a number of bytes, on what is held beyond model and input while it is explained;
@@ -47,7 +53,9 @@ def explain(
         TypeError     x is no array or has a dtype that is refused; an option that the method does not have
         ValueError    shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch; a cap
                       that the batch does not fit under
-        RuntimeError  a backend that is not in this build, or an array on a device that none reaches
+        RuntimeError  a backend that is not in this build, an array on a device that it does not reach, arrays that lie
+                      in different places
+        MemoryError   the device has less memory than is needed: both are named
     Example
         >>> import relprop
         >>> images, labels = relprop.digits()
@@ -64,23 +72,35 @@ def explain(
     backend_name, module = resolve(backend)
     options = _checked(method, _with_preset(preset, method, options))
     guests = {name: enter(name, array) for name, array in _by_name(network, x).items()}
-    arrays = {name: guest.array for name, guest in guests.items()}
-    if backend == "auto":
-        backend_name, module = resolve(backend, exact=any(pyref.is_exact(array) for array in arrays.values()))
-    given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
+    on_device = [name for name, guest in guests.items() if guest.on_device]
+    if backend == "auto" and on_device and BACKENDS["cuda"].built:
+        backend_name, module = resolve("cuda")
+    elif backend == "auto":
+        exact = any(pyref.is_exact(guest.array) for guest in guests.values() if not guest.on_device)
+        backend_name, module = resolve(backend, exact)
+    if backend_name != "cuda":
+        for name in on_device:
+            check_on_host(name, guests[name].array)
     if memory is not None:
-        options |= within(memory, method, network, arrays, options)
+        options |= within(memory, method, network, {name: guest.shaped for name, guest in guests.items()}, options)
     began = perf_counter()
     label = f"{method} on {network.name}"
     if _has_loop(method):
         options["progress"] = partial(bar, label=label, shown=progress)
         progress = False
-    with counted(module, label, shown=progress) as heard:
-        result = pyref.METHODS[method](network, given, _target(target), backend=heard, **options)
+    with placed(backend_name, module, guests) as place:
+        arrays = place.arrays(guests)
+        given = arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
+        options, target = place.options(options), place.target(_target(target))
+        with counted(place.backend, label, shown=progress) as heard:
+            result = pyref.METHODS[method](place.network(network), given, target, backend=heard, **options)
+        result = place.finished(result)
+    shown = arrays if on_device else {name: guest.array for name, guest in guests.items()}
     return Attribution(
         result,
-        x=given,
-        back={name: guest.back for name, guest in guests.items()},
+        x=shown if isinstance(x, Mapping) else next(iter(shown.values())),
+        back={name: place.back(guest) for name, guest in guests.items()},
+        read=place.read,
         network=network.name,
         backend=backend_name,
         preset=preset,

@@ -29,6 +29,13 @@ def backend(request):
     return resolve("cpu")[1] if request.param == "cpu" else emulated.for_parity(request.param)
 
 
+@pytest.fixture(scope="session", params=["cuda-emulated", "cuda"])
+def cuda(request):
+    """Each device as the backend "cuda" of relprop.explain, as a module."""
+    with emulated.in_place(request.param) as module:
+        yield module
+
+
 def pytest_terminal_summary(terminalreporter):
     """The worst error/bound of each kernel and rule that this run compared."""
     parity = sys.modules.get("parity")

@@ -70,8 +70,8 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
         return _wrap(getattr(ufunc, method)(*map(_unwrap, inputs), **kwargs))
 
     def __array_function__(self, function, types, args, kwargs):
-        if function is np.asarray:  # like=: what is asked for by name may be carried over
-            return Duck(np.asarray(*args, **kwargs))
+        if function in (np.asarray, np.arange):  # like=: what is asked for by name may be carried over
+            return Duck(function(*args, **kwargs))
         if function.__name__ not in CUPY_FUNCTIONS:
             raise TypeError(f"np.{function.__name__} is not for device arrays")
         return _wrap(function(*_unwrap(args), **_unwrap(kwargs)))

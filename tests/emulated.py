@@ -1,6 +1,9 @@
 """The CUDA backends of the tests: the kernels on an emulated device, and on a real one where there is one."""
 
 import importlib
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 import pyref
 import relprop.cuda
 from relprop import _core
+from relprop.backends import BACKENDS
 
 
 def compiled():
@@ -35,6 +39,21 @@ def device():
     if _core.cuda is None:
         return None, _core.cuda_build
     return (relprop.cuda, None) if _core.cuda.devices() else (None, f"no device ({_core.cuda.no_device()})")
+
+
+@contextmanager
+def in_place(name):
+    """A CUDA backend that stands behind the name "cuda"; the test is skipped where it cannot run."""
+    module, missing = backend() if name == "cuda-emulated" else device()
+    if missing:
+        pytest.skip(f"{name}: {missing}")
+    before, called = BACKENDS["cuda"], f"behind {name}"
+    sys.modules[called] = module
+    BACKENDS["cuda"] = replace(before, module=called, missing="")
+    try:
+        yield module
+    finally:
+        BACKENDS["cuda"] = before
 
 
 def for_parity(name):

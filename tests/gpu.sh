@@ -2,7 +2,7 @@
 # What a machine with an NVIDIA GPU can show, in stages that each end within 9 minutes and go on where they stopped:
 #
 #   tests/gpu.sh build       the extension with CUDA kernels for this device, in an environment of its own, build/gpu/venv
-#   tests/gpu.sh test        the parity tests and tests/test_cuda.py on the device
+#   tests/gpu.sh test        the parity tests, whole networks, and what is of the device itself
 #   tests/gpu.sh sanitize    a part of them under compute-sanitizer: memcheck, racecheck, initcheck
 #   tests/gpu.sh bench       time and bandwidth of the kernels, into bench/results/cuda
 #
@@ -87,7 +87,7 @@ print(len(c.KERNELS), \"kernels for\", c.devices())"' "$python"
     ;;
   test)
     needs_device
-    for file in "${parity[@]}"; do
+    for file in "${parity[@]}" tests/test_device.py tests/test_cuda_network.py; do
       step "$(basename "$file" .py)" bash -c 'tests_of "$@"' - "$file" -k "cuda and not emulated"
     done
     step test_cuda bash -c 'tests_of "$@"' - tests/test_cuda.py

@@ -1,20 +1,8 @@
-#include "cuda/shape.h"
-
-#include "machine/cuda/elements.cuh"
+#include "cuda/shape.cuh"
 
 namespace relprop::cuda {
 
 namespace {
-
-// The place of the i-th element of a shape.
-HD Index place_of(const Layout& layout, Index i) {
-  Index place = 0;
-  for (int d = layout.rank - 1; d >= 0; --d) {
-    place += remainder(i, layout.shape[d]) * layout.strides[d];
-    i = quotient(i, layout.shape[d]);
-  }
-  return place;
-}
 
 template <class From, class To>
 struct Pack {

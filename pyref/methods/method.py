@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyref.check import check_choice, check_finite, check_float, check_shape
+from pyref.check import check_choice, check_float, check_shape
 from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
 from pyref.target import target_value, target_weights
@@ -156,18 +156,20 @@ def start(
         output_ref = network.nodes[output_ref[0]].inputs[0]
     if (output_ref,) != network.outputs:
         network = network.up_to(output_ref)
-    inputs = _inputs(network, x, allow_nonfinite)
+    backend = backend or _pyref()
+    inputs = _inputs(network, x, backend, allow_nonfinite)
     if record is None or not _made_by(record, network, inputs):
         record = network.forward(inputs, backend)
     S = record[output_ref]
-    check_finite(f"output {output_ref[0]!r}", S) if not allow_nonfinite else None
+    if not allow_nonfinite:
+        backend.check_finite(f"output {output_ref[0]!r}", S)
     if inject is not None:
         check_shape("inject", inject, S.shape)
     names = None if at is None else (at,) if isinstance(at, str) else tuple(at)
     leaves, embedded = _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
     return Run(
         network,
-        backend or _pyref(),
+        backend,
         inputs,
         record,
         output_ref,
@@ -246,7 +248,7 @@ def _output(network, output):
     return network.outputs[0]
 
 
-def _inputs(network, x, allow_nonfinite):
+def _inputs(network, x, backend, allow_nonfinite):
     arrays = network.input_arrays(x)
     for name, array in arrays.items():
         if not hasattr(array, "dtype"):
@@ -257,7 +259,7 @@ def _inputs(network, x, allow_nonfinite):
             continue
         check_float(name, array)
         if not allow_nonfinite:
-            check_finite(name, array)
+            backend.check_finite(name, array)
     sizes = {name: array.shape[0] for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"inputs have different batch sizes: {sizes}")

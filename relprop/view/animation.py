@@ -28,7 +28,7 @@ def interior_frames(attribution, sample=0, channels="sum", shared=False, clip=No
     alphas = attribution.alphas
     if alphas is None:
         raise ValueError(f"{attribution.method} has no α: an animation is of interior_gradients")
-    values, x = attribution.result.values, attribution.x
+    values, x = attribution.in_numpy.result.values, attribution.in_numpy.x
     if isinstance(values, dict) or isinstance(x, dict):
         raise ValueError("the network has several inputs: an animation shows one")
     if not 0 <= sample < len(x):

@@ -32,6 +32,7 @@ def explanation_blocks(attribution, network=None, *, rows=None, samples=8, chann
     """
     if samples < 1:
         raise ValueError(f"samples is {samples}, expected 1 or more")
+    attribution = attribution.in_numpy
     result, x = attribution.result, attribution.x
     values = result.values if isinstance(result.values, dict) else {"": result.values}
     inputs = x if isinstance(x, dict) else {"": x}

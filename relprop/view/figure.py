@@ -87,7 +87,7 @@ def attribution_figure(attribution, samples=4, channels="sum", overlay=False, cl
     Raises
         ValueError  another `channels`; clip out of range.
     """
-    result, x = attribution.result, attribution.x
+    result, x = attribution.in_numpy.result, attribution.in_numpy.x
     values = result.values if isinstance(result.values, dict) else {"": result.values}
     inputs = x if isinstance(x, dict) else {"": x}
     alphas = attribution.alphas

@@ -1,10 +1,13 @@
 #include "array.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
-#include "cuda/shape.h"
+#include "cuda/arithmetic.h"
 
 using namespace relprop;
 using namespace relprop::bind;
@@ -52,8 +55,6 @@ py::tuple as_tuple(const std::vector<Index>& v) {
   for (std::size_t i = 0; i < v.size(); ++i) all[i] = v[i];
   return all;
 }
-
-py::dtype numpy_dtype(const DeviceArray& x) { return py::dtype(x.dtype()); }
 
 // Keeps a Python object until nobody needs its memory; the last to let go may hold no GIL.
 std::shared_ptr<void> keep(py::object object) {
@@ -153,13 +154,12 @@ py::dict interface(const DeviceArray& x) {
 // A copy in device memory.
 DeviceArray to_device(const py::object& given) {
   if (is_on_device(given)) return device_array("x", given);
-  const py::array x = py::module_::import("numpy").attr("ascontiguousarray")(given);
+  const auto numpy = py::module_::import("numpy");
+  const py::array as_given = numpy.attr("asarray")(given), x = numpy.attr("ascontiguousarray")(as_given);
   const std::string type = py::str(x.dtype().attr("str"));
-  if (type.size() < 3 || std::strchr("fiu", type[1]) == nullptr)
+  if (type.size() < 3 || std::strchr("fiub", type[1]) == nullptr)
     throw py::type_error("x has dtype " + py::str(x.dtype()).cast<std::string>() + ", expected numbers");
-  const std::vector<Index> shape = py::isinstance<py::array>(given) && py::cast<py::array>(given).ndim() == 0
-                                       ? std::vector<Index>{}
-                                       : std::vector<Index>(x.shape(), x.shape() + x.ndim());
+  const std::vector<Index> shape(as_given.shape(), as_given.shape() + as_given.ndim());
   DeviceArray a = new_array("to_device", type[1], static_cast<int>(x.itemsize()), shape);
   const void* host = x.data();
   const auto bytes = static_cast<std::size_t>(x.nbytes());
@@ -170,16 +170,90 @@ DeviceArray to_device(const py::object& given) {
   return a;
 }
 
-thread_local cuda::Stream chosen_stream = nullptr;
+// The caller's stream, and the object that keeps it.
+struct Chosen {
+  cuda::Stream stream = nullptr;
+  std::shared_ptr<void> keeper;
+  py::object given = py::none();
+};
+Chosen& chosen() {
+  static thread_local Chosen* stream = nullptr;  // holds nothing of Python's unless a call is running
+  if (!stream) stream = new Chosen;
+  return *stream;
+}
 
-// Chooses the caller's stream, or None for our own again; returns the one that was chosen before.
-py::object use_stream(const py::object& handle) {
-  const py::object before =
-      chosen_stream ? py::object(py::int_(reinterpret_cast<std::uintptr_t>(chosen_stream))) : py::object(py::none());
+// Chooses the caller's stream, (handle, an object that keeps it), or None for our own again; returns what was before.
+py::object use_stream(const py::object& given) {
+  const py::object before = chosen().given;
+  if (given.is_none()) {
+    chosen() = Chosen{};
+    return before;
+  }
   constexpr std::uintptr_t legacy = 1;  // CUDA's name for the default stream that is not 0, as DLPack asks for
-  const auto chosen = handle.is_none() ? 0 : std::max(legacy, handle.cast<std::uintptr_t>());
-  chosen_stream = reinterpret_cast<cuda::Stream>(chosen);
+  const auto pair = py::cast<py::tuple>(given);
+  chosen() = {reinterpret_cast<cuda::Stream>(std::max(legacy, pair[0].cast<std::uintptr_t>())), keep(pair[1]), given};
   return before;
+}
+
+// Memory, and the stream that it is freed on.
+struct Owned {
+  std::shared_ptr<void> stream;
+  cuda::Buffer buffer;
+};
+
+// The same memory seen with another shape; strides and offset are counted in elements.
+DeviceArray view(const DeviceArray& x, const std::vector<Index>& shape, const std::vector<Index>& strides, Index offset) {
+  DeviceArray seen = x;
+  seen.shape = shape;
+  seen.strides = strides;
+  seen.data = static_cast<char*>(x.data) + offset * x.width;
+  return seen;
+}
+
+// A view of another library's array, or a copy of a NumPy array, that may be read on the current stream.
+DeviceArray entered(const py::object& given) {
+  DeviceArray x = to_device(given);
+  const cuda::OnDevice device("to_device", x.device);
+  const auto stream = current_stream("to_device");
+  if (x.stream && x.stream != stream) cuda::order("to_device", x.stream, stream);
+  x.stream = stream;
+  return x;
+}
+
+// Copies of NumPy arrays that calls on any stream may read from now on.
+std::vector<DeviceArray> lasting(const std::vector<py::object>& arrays) {
+  const py::object before = use_stream(py::none());
+  std::vector<DeviceArray> all;
+  for (const auto& x : arrays) all.push_back(to_device(x));
+  if (!all.empty()) cuda::synchronize("to_device", current_stream("to_device"));
+  for (auto& x : all) x.stream = nullptr;
+  use_stream(before);
+  return all;
+}
+
+// What is freed on our own stream from now on is freed after what the caller's stream does now.
+void own_stream_follows() {
+  cuda::order("use_stream", current_stream("use_stream"), cuda::own_stream("use_stream"));
+}
+
+// Copies of all of them in host memory, with one wait for each stream.
+py::list to_host_together(const std::vector<DeviceArray>& arrays) {
+  py::list all;
+  std::vector<DeviceArray> held;
+  std::set<cuda::Stream> streams;
+  for (const auto& x : arrays) {
+    const cuda::OnDevice device("to_host", x.device);
+    const auto stream = current_stream("to_host");
+    if (x.stream) cuda::order("to_host", x.stream, stream);
+    const auto& packed = held.emplace_back(in_c_order("to_host", x));
+    py::array out(numpy_dtype(x), x.shape);
+    cuda::begin_download("to_host", out.mutable_data(), packed.data, static_cast<std::size_t>(out.nbytes()), stream);
+    all.append(out);
+    streams.insert(stream);
+  }
+  const py::gil_scoped_release release;
+  for (const auto stream : streams) cuda::synchronize("to_host", stream);
+  return all;
 }
 
 }  // namespace
@@ -203,6 +277,8 @@ bool DeviceArray::is_packed() const {
 
 std::string DeviceArray::dtype() const { return std::string(1, kind) + std::to_string(width); }
 
+py::dtype numpy_dtype(const DeviceArray& x) { return py::dtype(x.dtype()); }
+
 bool is_on_device(const py::object& x) {
   if (py::isinstance<DeviceArray>(x)) return true;
   if (py::isinstance<py::array>(x)) return false;
@@ -225,29 +301,73 @@ DeviceArray new_array(const char* operation, char kind, int width, const std::ve
   a.shape = shape;
   a.strides = c_strides(shape);
   a.stream = current_stream(operation);
-  auto buffer = std::make_shared<cuda::Buffer>(operation, static_cast<std::size_t>(a.size()) * static_cast<std::size_t>(width), a.stream);
-  a.data = buffer->data();
+  auto owned = std::make_shared<Owned>(
+      Owned{chosen().keeper, cuda::Buffer(operation, static_cast<std::size_t>(a.size()) * static_cast<std::size_t>(width), a.stream)});
+  a.data = owned->buffer.data();
   a.device = a.data ? cuda::device_of(a.data) : 0;
-  a.owner = buffer;
+  a.owner = owned;
   return a;
 }
 
-py::array to_host(const DeviceArray& x) {
-  if (!x.is_packed()) throw py::value_error("only arrays in C order are copied to the host");
-  py::array out(numpy_dtype(x), x.shape);
-  const auto bytes = static_cast<std::size_t>(x.size()) * static_cast<std::size_t>(x.width);
-  void* host = out.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    if (x.stream) cuda::order("to_host", x.stream, current_stream("to_host"));
-    cuda::download("to_host", host, x.data, bytes, current_stream("to_host"));
-  }
-  return out;
+py::array to_host(const DeviceArray& x) { return py::cast<py::array>(to_host_together({x})[0]); }
+
+DeviceArray in_c_order(const char* operation, const DeviceArray& x) {
+  if (x.is_packed()) return x;
+  const cuda::OnDevice device(operation, x.device);
+  const auto stream = current_stream(operation);
+  const bool must_wait = follow(operation, x, stream);
+  DeviceArray packed = new_array(operation, x.kind, x.width, x.shape);
+  cuda::Operand operands[3];
+  operands[0] = operand_of(x, x.shape);
+  const py::gil_scoped_release release;
+  if (x.kind == 'f' && x.width == 8)
+    cuda::elementwise<double>(operation, stream, cuda::Operation::positive, 1, operands, target_of(packed));
+  else if (x.kind == 'f')
+    cuda::elementwise<float>(operation, stream, cuda::Operation::positive, 1, operands, target_of(packed));
+  else
+    cuda::elementwise<Index>(operation, stream, cuda::Operation::positive, 1, operands, target_of(packed));
+  if (must_wait) cuda::synchronize(operation, stream);
+  return packed;
 }
 
-cuda::Stream current_stream(const char* operation) { return chosen_stream ? chosen_stream : cuda::own_stream(operation); }
+bool follow(const char* operation, const DeviceArray& x, cuda::Stream stream) {
+  if (!x.stream || x.stream == stream) return false;
+  cuda::order(operation, x.stream, stream);
+  return true;
+}
 
-bool is_callers_stream() { return chosen_stream != nullptr; }
+cuda::Type type_of(const DeviceArray& x) {
+  using cuda::Type;
+  if (x.kind == 'f' && x.width >= 4) return x.width == 8 ? Type::float64 : Type::float32;
+  if (x.kind == 'i' && x.width >= 4) return x.width == 8 ? Type::int64 : Type::int32;
+  if (x.kind == 'b') return Type::boolean;
+  throw py::type_error("an array in device memory has dtype " + py::str(numpy_dtype(x)).cast<std::string>() +
+                       ", which there is no arithmetic for");
+}
+
+cuda::Operand operand_of(const DeviceArray& x, const std::vector<Index>& shape) {
+  cuda::Operand operand;
+  operand.data = x.data;
+  operand.type = type_of(x);
+  const std::size_t ahead = shape.size() - x.shape.size();
+  for (std::size_t d = ahead; d < shape.size(); ++d) operand.strides[d] = x.shape[d - ahead] == 1 ? 0 : x.strides[d - ahead];
+  return operand;
+}
+
+cuda::Target target_of(const DeviceArray& x) {
+  cuda::Target target{x.data, type_of(x), {}};
+  target.layout.rank = static_cast<int>(x.shape.size());
+  if (target.layout.rank > cuda::Layout::most) throw py::value_error("an array has more axes than kernels on CUDA take");
+  for (std::size_t d = 0; d < x.shape.size(); ++d) {
+    target.layout.shape[d] = x.shape[d];
+    target.layout.strides[d] = x.strides[d];
+  }
+  return target;
+}
+
+cuda::Stream current_stream(const char* operation) { return chosen().stream ? chosen().stream : cuda::own_stream(operation); }
+
+bool is_callers_stream() { return chosen().stream != nullptr; }
 
 void bind_array(py::module_& module) {
   using namespace py::literals;
@@ -256,6 +376,12 @@ void bind_array(py::module_& module) {
       .def_property_readonly("dtype", &numpy_dtype)
       .def_property_readonly("ndim", [](const DeviceArray& x) { return x.shape.size(); })
       .def_property_readonly("size", &DeviceArray::size)
+      .def_property_readonly("strides",
+                             [](const DeviceArray& x) {
+                               auto bytes = x.strides;
+                               for (Index& s : bytes) s *= x.width;
+                               return as_tuple(bytes);
+                             })
       .def_property_readonly("device", [](const DeviceArray& x) { return x.device; })
       .def("__len__",
            [](const DeviceArray& x) {
@@ -272,8 +398,16 @@ void bind_array(py::module_& module) {
       .def("__dlpack_device__", [](const DeviceArray& x) { return py::make_tuple(on_cuda, x.device); })
       .def_property_readonly("__cuda_array_interface__", &interface);
   module.def("to_host", &to_host, "x"_a);
+  module.def("to_host_together", &to_host_together, "arrays"_a);
   module.def("to_device", &to_device, "x"_a);
-  module.def("use_stream", &use_stream, "handle"_a);
+  module.def("entered", &entered, "x"_a);
+  module.def("in_c_order", [](const DeviceArray& x) { return in_c_order("in_c_order", x); }, "x"_a);
+  module.def("view", &view, "x"_a, "shape"_a, "strides"_a, "offset"_a);
+  module.def("lasting", &lasting, "arrays"_a);
+  module.def("own_stream_follows", &own_stream_follows);
+  module.def("current_device", [] { return cuda::current_device("current_device"); });
+  module.def("use_device", [](int device) { return cuda::use_device("use_device", device); }, "device"_a);
+  module.def("use_stream", &use_stream, "stream"_a);
 }
 
 }  // namespace relprop::bind

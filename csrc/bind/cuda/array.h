@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "cuda/arithmetic.h"
 #include "machine/cuda/memory.h"
 
 namespace relprop::bind {
 
 namespace py = pybind11;
 
-// Numbers in device memory. Whoever made them is kept alive; `stream` is where they become what they are, or null
+// Numbers in device memory. Whoever made them is kept alive, and the stream on which that is freed; `stream` is where they become what they are, or null
 // where that is known to have happened.
 struct DeviceArray {
   std::shared_ptr<void> owner;
@@ -30,6 +31,8 @@ struct DeviceArray {
   std::string dtype() const;
 };
 
+py::dtype numpy_dtype(const DeviceArray& x);
+
 // Whether an object lives in device memory: ours, or one that says so.
 bool is_on_device(const py::object& x);
 
@@ -41,6 +44,18 @@ DeviceArray new_array(const char* operation, char kind, int width, const std::ve
 
 // A copy in host memory.
 py::array to_host(const DeviceArray& x);
+
+// The same numbers in C order: the array itself where it is that.
+DeviceArray in_c_order(const char* operation, const DeviceArray& x);
+
+// What becomes of an array on another stream is waited for on ours. Answers whether memory that is read may be gone before
+// our stream has got there, unless somebody waits: it is freed in the order of the other.
+bool follow(const char* operation, const DeviceArray& x, cuda::Stream stream);
+
+// As kernels see it: spread to a shape that it broadcasts to, or written to.
+cuda::Type type_of(const DeviceArray& x);
+cuda::Operand operand_of(const DeviceArray& x, const std::vector<Index>& shape);
+cuda::Target target_of(const DeviceArray& x);
 
 // The stream that operations of this thread go to: the caller's where one was chosen, else our own.
 cuda::Stream current_stream(const char* operation);

@@ -7,6 +7,7 @@ namespace py = pybind11;
 using namespace relprop;
 
 void bind_cuda_activation(py::module_& module);
+void bind_cuda_arithmetic(py::module_& module);
 void bind_cuda_batchnorm(py::module_& module);
 void bind_cuda_conv(py::module_& module);
 void bind_cuda_dense(py::module_& module);
@@ -28,7 +29,8 @@ py::dict counters() {
   using namespace py::literals;
   const auto c = cuda::counters();
   return py::dict("products"_a = c.products, "flops"_a = c.flops, "allocations"_a = c.allocations, "bytes"_a = c.bytes,
-                  "bytes_at_once"_a = c.bytes_at_once, "launches"_a = c.launches);
+                  "bytes_at_once"_a = c.bytes_at_once, "launches"_a = c.launches, "uploads"_a = c.uploads,
+                  "downloads"_a = c.downloads, "waits"_a = c.waits);
 }
 
 }  // namespace
@@ -43,6 +45,7 @@ void bind_cuda(py::module_& module) {
   });
   bind::bind_array(module);
   bind_cuda_activation(module);
+  bind_cuda_arithmetic(module);
   bind_cuda_batchnorm(module);
   bind_cuda_conv(module);
   bind_cuda_dense(module);

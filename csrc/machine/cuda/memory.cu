@@ -12,7 +12,7 @@ namespace relprop::cuda {
 
 namespace {
 
-std::atomic<Index> launches{0}, products{0}, flops{0}, allocations{0}, allocated{0}, held{0}, most{0};
+std::atomic<Index> launches{0}, uploads{0}, downloads{0}, waits{0}, products{0}, flops{0}, allocations{0}, allocated{0}, held{0}, most{0};
 
 std::string amount(std::size_t bytes) {
   const char* units[] = {" bytes", " kB", " MB", " GB"};
@@ -50,13 +50,13 @@ cudaMemPool_t pool(const char* operation, int device) {
   return pools[device] = made;
 }
 
+}  // namespace
+
 int current_device(const char* operation) {
   int device = 0;
   check(cudaGetDevice(&device), operation);
   return device;
 }
-
-}  // namespace
 
 void check(cudaError_t status, const char* operation) {
   if (status == cudaSuccess) return;
@@ -122,7 +122,10 @@ Stream own_stream(const char* operation) {
   return streams[device] = made;
 }
 
-void synchronize(const char* operation, Stream stream) { check(cudaStreamSynchronize(stream), operation); }
+void synchronize(const char* operation, Stream stream) {
+  ++waits;
+  check(cudaStreamSynchronize(stream), operation);
+}
 
 void order(const char* operation, Stream before, Stream after) {
   if (before == after) return;
@@ -140,11 +143,15 @@ int device_of(const void* data) {
   return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged ? attributes.device : -1;
 }
 
+int use_device(const char* operation, int device) {
+  const int before = current_device(operation);
+  if (device != before) check(cudaSetDevice(device), operation);
+  return before;
+}
+
 OnDevice::OnDevice(const char* operation, int device) {
-  const int now = current_device(operation);
-  if (device == now) return;
-  check(cudaSetDevice(device), operation);
-  before_ = now;
+  const int before = use_device(operation, device);
+  if (device != before) before_ = before;
 }
 
 OnDevice::~OnDevice() {
@@ -177,11 +184,19 @@ Buffer::~Buffer() {
 }
 
 void upload(const char* operation, void* device, const void* host, std::size_t bytes, Stream stream) {
-  if (bytes) check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), operation);
+  if (bytes == 0) return;
+  ++uploads;
+  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), operation);
+}
+
+void begin_download(const char* operation, void* host, const void* device, std::size_t bytes, Stream stream) {
+  if (bytes == 0) return;
+  ++downloads;
+  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream), operation);
 }
 
 void download(const char* operation, void* host, const void* device, std::size_t bytes, Stream stream) {
-  if (bytes) check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream), operation);
+  begin_download(operation, host, device, bytes, stream);
   synchronize(operation, stream);
 }
 
@@ -189,10 +204,10 @@ void clear(const char* operation, void* device, std::size_t bytes, Stream stream
   if (bytes) check(cudaMemsetAsync(device, 0, bytes, stream), operation);
 }
 
-Counters counters() { return {{products, flops, allocations, allocated, most}, launches}; }
+Counters counters() { return {{products, flops, allocations, allocated, most}, launches, uploads, downloads, waits}; }
 
 void reset_counters() {
-  launches = products = flops = allocations = allocated = 0;
+  launches = uploads = downloads = waits = products = flops = allocations = allocated = 0;
   most = held.load();
 }
 

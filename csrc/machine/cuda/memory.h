@@ -44,7 +44,12 @@ void order(const char* operation, Stream before, Stream after);
 // The device that an address belongs to, or -1 for host memory.
 int device_of(const void* data);
 
-// Makes a device the current one of this thread, and the one before it again at the end.
+int current_device(const char* operation);
+
+// Makes a device the current one of this thread; answers which was before.
+int use_device(const char* operation, int device);
+
+// The same until the end of a scope.
 class OnDevice {
   int before_ = -1;
 
@@ -97,11 +102,13 @@ class Numbers : public Buffer {
 
 void upload(const char* operation, void* device, const void* host, std::size_t bytes, Stream stream);
 void download(const char* operation, void* host, const void* device, std::size_t bytes, Stream stream);  // and waits
+void begin_download(const char* operation, void* host, const void* device, std::size_t bytes, Stream stream);  // and does not
 void clear(const char* operation, void* device, std::size_t bytes, Stream stream);                       // zeros
 
-// Since the last reset, over all threads: as on the host, and the kernels that were started.
+// Since the last reset, over all threads: as on the host; the kernels that were started, copies from and to the host, and
+// how often the host waited.
 struct Counters : machine::Counters {
-  Index launches;
+  Index launches, uploads, downloads, waits;
 };
 Counters counters();
 void reset_counters();
