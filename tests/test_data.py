@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from relprop.data.cifar import cifar10, cifar100, read_cifar
+from relprop.data.documentation import LIBRARIES, documentation, paragraphs, passages
 from relprop.data.idx import mnist, read_idx
 from relprop.data.imagenet import imagenet, read_boxes, read_photo
-from relprop.data.imdb import imdb, pad, read_folder, read_keras
+from relprop.data.imdb import imdb, imdb_with_words, pad, read_folder, read_keras
 from relprop.data.penn_treebank import penn_treebank, read_words
 
 rng = np.random.default_rng(0)
@@ -143,6 +144,31 @@ def test_reviews_are_numbered_by_frequency(tmp_path):
     (few, _), _ = imdb(tmp_path, words=6, length=5)
     assert few[0].tolist() == [0, 1, 5, 2, 2] and few.shape == (4, 5)
     assert pad([[1, 2, 3]], 2).tolist() == [[2, 3]]
+
+
+def test_numbers_have_their_words(tmp_path):
+    write_reviews(tmp_path)
+    *_, (ids, _), words = imdb_with_words(tmp_path, words=7, length=5)
+    assert words == ("<pad>", "<start>", "<unk>", "#3", "fine", "a", "dull")
+    assert [words[k] for k in ids[1]] == ["<start>", "fine", "<unk>", "<unk>", "<unk>"]
+    keras_file(tmp_path / "imdb.npz", 4, REVIEWS, [1, 0, 1])
+    assert imdb_with_words(tmp_path / "imdb.npz", words=7, length=5)[2][3:] == ("#3", "#4", "#5", "#6")
+
+
+def test_passages_to_train_on_and_held_out_share_no_paragraph():
+    (ids, labels), (held_out, held_labels), words = documentation(words=500, length=30)
+    assert ids.shape[1] == held_out.shape[1] == 30 and ids.max() == len(words) - 1 == 499
+    for given in (labels, held_labels):
+        assert given.mean() == 0.5 and len(given) > 100
+    assert words[:3] == ("<pad>", "<start>", "<unk>") and (ids[:, 0] == 1).all()
+    for library in LIBRARIES:
+        train, test = (paragraphs(library, part) for part in ("train", "test"))
+        assert not set(train) & set(test) and len(set(train + test)) == len(train + test)
+        assert 3 < len(train) / len(test) < 5
+    (text, after, *_) = passages("NumPy", "train", 60)
+    assert text[10:] == after[:50]  # those to train on overlap
+    (text, after, *_) = passages("NumPy", "test", 60)
+    assert " ".join(text + after) == " ".join(" ".join(paragraphs("NumPy", "test")).split()[:120])
 
 
 def keras_file(path, protocol, reviews, labels):

@@ -203,7 +203,7 @@ def test_verdicts_follow_from_expectations():
     assert verdict(yes, yes)[0] == HOLDS
     assert verdict(no, no)[0] == DIFFERS
     assert verdict(yes, no)[0] == "differs because “e1” does not hold"
-    assert verdict(yes, open_)[0] == "differs because “e1” is not decided by this many samples"
+    assert verdict(yes, open_)[0] == "differs because “e1” is not decided"
     assert [row.get("because") for row in verdict(yes, no)[1]] == [None, "fewer layers"]
     assert all_of([yes, open_]).verdict == UNDECIDED and all_of([yes, open_, no]).verdict == DIFFERS
 
@@ -370,3 +370,130 @@ def test_imagenet_is_explained_for_the_users_network(tmp_path):
     command.run_one("saturation", tmp_path / "run", model=tmp_path / "model.safetensors", **asked)
     numbers = json.loads((tmp_path / "run" / "numbers.json").read_text())["numbers"]
     assert np.shape(numbers["curves"]["probability"]) == (2, 21)
+
+
+def test_without_an_lstm_nothing_is_said_of_one(tmp_path):
+    """An expectation that a source cannot test is not decided: it does not hold by default."""
+    command.run_one("perturbation", tmp_path, samples=4, quick=True)
+    numbers = json.loads((tmp_path / "numbers.json").read_text())["numbers"]
+    by_words = {row["says"]: row["verdict"] for row in conclude(EXPERIMENTS["perturbation"], numbers)[1]}
+    assert by_words["they correlate less through an LSTM"] == HOLDS
+    only = {name: numbers[name] for name in ("mlp-relu",)}
+    by_words = {row["says"]: row["verdict"] for row in conclude(EXPERIMENTS["perturbation"], only)[1]}
+    assert by_words["they correlate less through an LSTM"] == UNDECIDED
+    assert by_words["ε-LRP departs from the others under sigmoid and softplus"] == UNDECIDED
+
+
+def test_saturation_follows_layers_from_a_third_of_the_way():
+    """Paper: mixed3b to mixed5b. A first layer is linear in α but for its kinks, whatever the network learned."""
+    import relprop
+    from relprop.experiments.saturation import LAYERS, inner
+
+    network = relprop.build("vgg16_bn", classes=2, size=32, width=1 / 16)
+    activations = [n.name for n in network.nodes.values() if n.layer.kind == "activation"]
+    assert [activations.index(name) for name in inner(network)] == [5, 8, 11, 14] and LAYERS == 4
+
+
+def test_digits_are_flipped_in_all_tasks(tmp_path):
+    command.run_one("digit-flip", tmp_path, samples=4, quick=True)
+    change = json.loads((tmp_path / "numbers.json").read_text())["numbers"]["change"]
+    assert list(change) == ["8 to 3", "8 to 6", "9 to 1", "4 to 1"]
+    assert all(np.shape(values) == (4, 10) for by_map in change.values() for values in by_map.values())
+    flipped = {"change": {task: {**by_map, "ψ signed": by_map["random"]} for task, by_map in change.items()}}
+    verdicts = [row["verdict"] for row in conclude(EXPERIMENTS["digit-flip"], flipped)[1]]
+    assert verdicts[2:] == [DIFFERS] * 3  # random in place of the signed map, against the paper in all tasks
+
+
+@pytest.fixture(scope="module")
+def modified(tmp_path_factory):
+    """The smallest form of the experiments on modified backpropagation, on a network that ships."""
+    import relprop
+
+    folder = tmp_path_factory.mktemp("modified")
+    relprop.save(relprop.zoo("digits-cnn-relu"), folder / "model.safetensors")
+    asked = {"data": "digits", "model": folder / "model.safetensors", "samples": 2, "quick": True}
+    for name in ("random-logit", "cosine-convergence", "cascading-randomization"):
+        command.run_one(name, folder / name, **asked)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, numbers",
+    [("random-logit", "ssim"), ("cosine-convergence", "median"), ("cascading-randomization", "ssim")],
+)
+def test_patterns_and_contrastive_ebp_are_compared(name, numbers, modified):
+    found = json.loads((modified / name / "numbers.json").read_text())["numbers"][numbers]
+    assert {"PatternNet", "PatternAttribution", "contrastive EBP"} <= set(found)
+    assert all(np.isfinite(np.array(v, dtype=float)).all() for v in found.values())
+
+
+def test_patterns_are_estimated_once_and_are_those_of_the_network(modified):
+    import pyref
+    import relprop
+
+    with np.load(modified / "cosine-convergence" / "pieces" / "patterns.npz") as file:
+        stored = {name: file[name] for name in file.files}
+    network = pyref.merge_batchnorm(relprop.zoo("digits-cnn-relu"))
+    for name, a in stored.items():
+        w = network.nodes[name].layer.w
+        response = (w * a).reshape(len(w), -1).sum(axis=1) if w.ndim == 4 else (w * a).sum(axis=0)
+        there = a.reshape(len(w), -1).any(axis=1) if w.ndim == 4 else a.any(axis=0)
+        bound = rounding(w.size, np.abs(w * a).sum(), np.float32)  # w·a = 1 by the definition of a pattern
+        assert there.any() and (np.abs(response - there) <= bound).all()
+
+
+def test_vectors_are_sent_from_several_layers(modified):
+    numbers = json.loads((modified / "cosine-convergence" / "numbers.json").read_text())["numbers"]
+    starts = numbers["from"]
+    assert len(starts) == 3 and next(iter(starts.values()))["gradient"] == numbers["median"]["gradient"]
+    reached = [sum(v is not None for v in by_name["gradient"]) for by_name in starts.values()]
+    assert reached == [4, 3, 2]  # layers with weights below each start read the cosine
+    assert "starts.csv" in {p.name for p in (modified / "cosine-convergence").iterdir()}
+
+
+def test_the_reviews_of_the_user_are_read(tmp_path):
+    from test_data import write_reviews
+
+    from relprop.experiments.text_perturbation import open_texts
+
+    write_reviews(tmp_path)
+    texts = open_texts(f"imdb:{tmp_path}")
+    assert texts.labels.tolist() == [0, 1] and texts.ids.shape == (2, 500) and texts.classes == ("negative", "positive")
+    assert [texts.words[k] for k in texts.ids[1] if k] == ["<start>", "fine", "<unk>", "<unk>", "film"]
+    with pytest.raises(ValueError, match="imdb lies in files of yours"):
+        open_texts("imdb")
+
+
+def test_words_are_removed_from_a_shallow_network_and_an_lstm(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from relprop.experiments import text_perturbation as text
+
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, 9, (12, 7))
+    ids[:, 0] = 0
+    texts = text.Texts(ids, np.arange(12) // 6, (ids, np.arange(12) // 6), ("<pad>", *"abcdefgh"), ("no", "yes"))
+    monkeypatch.setattr(text, "open_texts", lambda source: texts)
+    monkeypatch.setattr(text, "QUICK_STEPS", 20)
+    command.run_one("text-perturbation", tmp_path, samples=6, quick=True)
+    numbers = json.loads((tmp_path / "numbers.json").read_text())["numbers"]
+    for name in ("mlp", "lstm"):
+        assert numbers[name]["steps"] == list(range(8)) and 0 <= numbers[name]["accuracy"] <= 1
+        assert numbers[name]["curves"]["occlusion-1 MoRF"][0][0] == 0  # nothing is removed yet
+    assert "<pad>" not in (tmp_path / "index.html").read_text()
+
+
+def test_the_marked_numbers_are_the_right_attributions(tmp_path, monkeypatch):
+    from relprop.experiments import lstm_arithmetic as toy
+
+    x, numbers, places = toy.draw(50, np.random.default_rng(0))
+    assert (x.sum(axis=-1) == numbers).all() and ((x[..., 1] != 0).sum(axis=1) == 2).all()
+    assert (np.sort(np.argwhere(x[..., 1])[:, 1].reshape(50, 2)) == places).all()
+    first, second = (numbers[np.arange(50), places[:, k]] for k in (0, 1))
+    for task, answer in (("addition", first + second), ("subtraction", first - second)):
+        assert (toy.truth(numbers, places, toy.SIGN[task]).sum(axis=1) == answer).all()
+    pytest.importorskip("torch")
+    monkeypatch.setattr(toy, "STEPS", 20)
+    command.run_one("lstm-arithmetic", tmp_path, samples=5, quick=True)
+    about = json.loads((tmp_path / "numbers.json").read_text())
+    assert about["expectations"][0]["verdict"] == DIFFERS  # twenty steps are too few to learn to add
+    assert set(about["numbers"]["addition"]["error"]) == set(toy.METHODS)

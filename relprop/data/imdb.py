@@ -16,7 +16,7 @@ import numpy as np
 
 from relprop.data.damaged import damaged
 
-__all__ = ["imdb", "pad", "read_folder", "read_keras"]
+__all__ = ["imdb", "imdb_with_words", "pad", "read_folder", "read_keras", "vocabulary"]
 
 PAD, START, UNKNOWN, FIRST = 0, 1, 2, 3
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)*")
@@ -30,8 +30,24 @@ def imdb(path, words=5000, length=500):
     Raises
         ValueError  a missing, empty or damaged file.
     """
-    parts = read_keras(path) if Path(path).suffix == ".npz" else read_folder(path)
-    return tuple((pad(_within(reviews, words), length), labels) for reviews, labels in parts)
+    return imdb_with_words(path, words, length)[:2]
+
+
+def imdb_with_words(path, words=5000, length=500):
+    """`imdb`, and the word of each number; Keras's file has no words, only their numbers."""
+    if Path(path).suffix == ".npz":
+        parts, ranked = read_keras(path), [f"#{k}" for k in range(FIRST + 1, words)]
+    else:
+        texts = _texts(path)
+        ranked = _ranked(texts)
+        parts = _numbered(texts, ranked)
+    return *((pad(_within(reviews, words), length), labels) for reviews, labels in parts), vocabulary(ranked, words)
+
+
+def vocabulary(ranked, words):
+    """The word of each number below `words`, from words ranked by frequency."""
+    special = {PAD: "<pad>", START: "<start>", UNKNOWN: "<unk>"}
+    return (*(special.get(k, f"#{k}") for k in range(FIRST + 1)), *ranked[: words - FIRST - 1])
 
 
 def pad(sequences, length):
@@ -53,6 +69,12 @@ def read_folder(folder):
     Raises
         ValueError  a folder without reviews, or a review that is no UTF-8.
     """
+    texts = _texts(folder)
+    return _numbered(texts, _ranked(texts))
+
+
+def _texts(folder):
+    """{(part, sign): reviews as lists of words}"""
     texts = {}
     for part in ("train", "test"):
         for sign in ("neg", "pos"):
@@ -60,8 +82,16 @@ def read_folder(folder):
             if not files:
                 raise ValueError(f"{Path(folder) / part / sign} has no reviews (*.txt)")
             texts[part, sign] = [_words(path) for path in files]
+    return texts
+
+
+def _ranked(texts):
+    """The words of the reviews to train on, the most frequent first."""
     counts = Counter(word for (part, _), reviews in texts.items() if part == "train" for r in reviews for word in r)
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def _numbered(texts, ranked):
     number = {word: FIRST + k for k, word in enumerate(ranked, 1)}
     result = []
     for part in ("train", "test"):

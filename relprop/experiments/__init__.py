@@ -14,6 +14,7 @@ from relprop.experiments import (
     interior_gradients,
     language_model,
     localization,
+    lstm_arithmetic,
     matrix_chain,
     misclassified,
     molecules,
@@ -24,6 +25,7 @@ from relprop.experiments import (
     roar,
     saturation,
     sensitivity_n,
+    text_perturbation,
 )
 
 __all__ = ["EXPERIMENTS", "find"]
@@ -32,6 +34,8 @@ EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
         perturbation,
+        text_perturbation,
+        lstm_arithmetic,
         sensitivity_n,
         saturation,
         interior_gradients,

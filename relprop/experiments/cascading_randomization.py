@@ -8,25 +8,26 @@ from relprop.experiments.charts import Curve, curves_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces
 from relprop.experiments.ordering import all_of, is_so, more
-from relprop.experiments.problem import open_problem, sources
-from relprop.experiments.random_logit import labels
+from relprop.experiments.problem import sources
+from relprop.experiments.random_logit import EFFECT, labels
 
 PANELS = {
     "gradients": ("gradient", "SmoothGrad", "DeepLIFT", "guided backprop", "deconvnet"),
     "LRP": ("LRP-z", *bp.RATIOS),
-    "composites": (*bp.CMP, "deep Taylor"),
+    "composites and patterns": (*bp.CMP, "deep Taylor", *bp.PATTERNS, "contrastive EBP"),
 }
 
 
 def pieces(run):
-    return [*model_pieces(run, "deep"), *(_piece(k, name) for k, name in enumerate(labels(run)))]
+    methods = [_piece(k, name) for k, name in enumerate(labels(run))]
+    return [*model_pieces(run, "deep"), *bp.pattern_pieces(run), *methods]
 
 
 def _piece(k, name):
     def make(run):
-        problem, network = open_problem(run.settings.data), pyref.merge_batchnorm(run["deep"])
+        problem, network = bp.opened(run)
         found = pyref.parameter_randomization(
-            network, problem.images[: run.samples], {name: bp.method(name, network, problem)}, measures=("ssim",),
+            network, problem.images[: run.samples], {name: bp.method(name, run, network)}, measures=("ssim",),
             seed=run.settings.seed, backend=run.backend,
         )  # fmt: skip
         series = f"{name} ssim"
@@ -70,8 +71,16 @@ def _drops(n):
 
 
 def _composites(n):
-    found = {name: float(medians(n, name)[0]) for name in (*bp.CMP, "α1β0")}
-    return is_so(max(found[name] for name in bp.CMP) < found["α1β0"], f"after the last layer: {_said(found)}")
+    last = {name: np.array(n["ssim"][name], dtype=float)[:, 0] for name in (*bp.CMP, "α1β0")}
+    return all_of(
+        [more(last["α1β0"], last[name], ("SSIM after the last layer: α1β0", name), EFFECT) for name in bp.CMP]
+    )
+
+
+def _also_invariant(n):
+    """After the last layer, of which the paper speaks."""
+    found = {name: float(medians(n, name)[0]) for name in ("α2β1", "PatternAttribution")}
+    return is_so(min(found.values()) > 0.8, f"median SSIM after the last layer: {_said(found)}")
 
 
 def _said(found):
@@ -108,9 +117,14 @@ EXPERIMENT = Experiment(
     expectations=(
         Expectation("after half of the layers α1β0, deep Taylor and guided backprop keep SSIM > 0.6", _invariant),
         Expectation("after the last layer: α1β0 and guided backprop > gradient and LRP-z", _drops),
-        Expectation("after the last layer CMP has changed more than α1β0", _composites),
+        Expectation("after the last layer α2β1 and PatternAttribution keep SSIM > 0.8", _also_invariant),
+        Expectation(
+            "after the last layer CMP has changed more than α1β0, by 0.01",
+            _composites,
+            "dense layers by αβ forget what z says on top; in the paper's convolutions its scale stays, place by place",
+        ),
     ),
-    sources=sources("digits", "photographs", "mnist", "cifar10", "imagenet"),
+    sources=sources("photographs", "digits", "mnist", "cifar10", "imagenet"),
     samples=(200, 20),
     pieces=pieces,
     numbers=numbers,

@@ -123,4 +123,4 @@ def conclude(experiment, numbers):
 
 
 def _shortly(verdict):
-    return "is not decided by this many samples" if verdict == UNDECIDED else "does not hold"
+    return "is not decided" if verdict == UNDECIDED else "does not hold"

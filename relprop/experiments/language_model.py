@@ -16,7 +16,7 @@ from relprop.view.token import tokens_figure
 
 CONTEXT = 10
 WORDS, WIDTH, HIDDEN = 1000, 32, 64
-STEPS, QUICK_STEPS, BATCH = 3000, 500, 64
+STEPS, QUICK_STEPS, BATCH = 3000, 1500, 64
 HELD_OUT = 10  # one part in ten of the text
 UNKNOWN = "<unk>"
 ALPHAS = tuple(k / 20 for k in range(21))
@@ -205,7 +205,7 @@ EXPERIMENT = Experiment(
         "python": "The topics of Python's own help, some 80 000 words of English; the last tenth is held out.",
         "ptb": "The Penn Treebank, from your ptb.train.txt, ptb.valid.txt and ptb.test.txt.",
     },
-    samples=(60, 20),
+    samples=(60, 40),
     pieces=pieces,
     numbers=numbers,
     pictures=pictures,

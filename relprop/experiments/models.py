@@ -37,16 +37,15 @@ def _network(name, run):
         from relprop.models import zoo
 
         return zoo.load("digits-lstm" if kind == "lstm" else f"digits-{kind}-{activation or 'relu'}", "float32")
-    return _trained(settings.data, kind, activation or "relu", settings.seed, settings.quick)
+    return _trained(settings.data, kind, activation or "relu", settings.seed)
 
 
 @cache
-def _trained(source, kind, activation, seed, quick):
-    """Trained once in a process, for all experiments that ask for the same."""
-    from relprop.experiments.training import ARCHITECTURES, classifier
+def _trained(source, kind, activation, seed):
+    """Trained once in a process, for all experiments that ask for the same; a quick run explains the same network."""
+    from relprop.experiments.training import classifier
 
-    usual = ARCHITECTURES.get(f"{kind}-{source}", ARCHITECTURES[kind])[1]
-    return classifier(kind, open_problem(source), activation, seed=seed, epochs=max(1, usual // 2) if quick else usual)
+    return classifier(kind, open_problem(source), activation, seed=seed)
 
 
 def with_softmax(network):

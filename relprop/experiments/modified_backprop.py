@@ -2,21 +2,52 @@
 
 from collections.abc import Callable
 
-import pyref
+import numpy as np
 
-__all__ = ["CMP", "CONVERGED", "METHODS", "RATIOS", "method"]
+import pyref
+from relprop.experiments.experiment import Piece
+from relprop.experiments.problem import open_problem
+
+__all__ = ["CMP", "METHODS", "NEED_NOT", "PATTERNS", "RATIOS", "method", "opened", "pattern_pieces"]
 
 TOP = 3  # weighted layers from the output down that CMP gives to the z rule
 
 
+PATTERN_IMAGES, BATCH = 500, 20  # that patterns are estimated from, and at a time
+
+
+def opened(run):
+    """(images, the network with batch normalisation merged, so that all methods see the same layers)."""
+    return open_problem(run.settings.data), pyref.merge_batchnorm(run["deep"])
+
+
+def pattern_pieces(run):
+    """The piece that PatternNet and PatternAttribution read."""
+    return [Piece("patterns", _patterns)]
+
+
+def _patterns(run):
+    """{node: patterns}, from training images; from those held out where the network is the user's."""
+    problem, network = opened(run)
+    own = run.settings.model or problem.train is None
+    images = problem.images if own else problem.train()[0]
+    chosen = images[np.unique(np.linspace(0, len(images) - 1, PATTERN_IMAGES).round().astype(int))]
+    parts = [chosen[k : k + BATCH] for k in range(0, len(chosen), BATCH)]
+    return dict(pyref.fit_patterns(network, parts, backend=run.backend).by_node)
+
+
+def _pattern(name):
+    return lambda run, network: (name, {"patterns": pyref.Patterns(run["patterns"], {}, {}, {}, 0)})
+
+
 def _rule(rule):
-    return lambda network, problem: ("lrp", {"rule": rule})
+    return lambda run, network: ("lrp", {"rule": rule})
 
 
 def _cmp(alpha, beta):
     """z on the last layers, αβ below: in the paper the dense layers and the convolutions."""
 
-    def make(network, problem):
+    def make(run, network):
         affine = [n for n in network.nodes.values() if n.layer.affine]
         weights = [i for i, n in enumerate(affine) if pyref.network.weighted(n.layer)]
 
@@ -28,13 +59,14 @@ def _cmp(alpha, beta):
     return make
 
 
-def _deep_taylor(network, problem):
-    return ("deep_taylor", {"low": float(problem.images.min()), "high": float(problem.images.max()), "seed": "output"})
+def _deep_taylor(run, network):
+    images = open_problem(run.settings.data).images
+    return ("deep_taylor", {"low": float(images.min()), "high": float(images.max()), "seed": "output"})
 
 
-METHODS: dict[str, Callable] = {  # label: (network, problem) → what pyref.explainers takes
-    "gradient": lambda network, problem: "gradient",
-    "SmoothGrad": lambda network, problem: ("smoothgrad", {"samples": 50, "level": 0.15}),
+METHODS: dict[str, Callable] = {  # label: (run, network) → what pyref.explainers takes
+    "gradient": lambda run, network: "gradient",
+    "SmoothGrad": lambda run, network: ("smoothgrad", {"samples": 50, "level": 0.15}),
     "LRP-z": _rule(pyref.Epsilon(0)),
     "CMP z + α1β0": _cmp(1, 0),
     "CMP z + α2β1": _cmp(2, 1),
@@ -44,16 +76,23 @@ METHODS: dict[str, Callable] = {  # label: (network, problem) → what pyref.exp
     "α5β4": _rule(pyref.AlphaBeta(5, 4, 0)),
     "α10β9": _rule(pyref.AlphaBeta(10, 9, 0)),
     "deep Taylor": _deep_taylor,
-    "guided backprop": lambda network, problem: "guided_backprop",
-    "deconvnet": lambda network, problem: "deconvnet",
-    "DeepLIFT": lambda network, problem: "deeplift",
+    "guided backprop": lambda run, network: "guided_backprop",
+    "deconvnet": lambda run, network: "deconvnet",
+    "PatternNet": _pattern("pattern_net"),
+    "PatternAttribution": _pattern("pattern_attribution"),
+    "contrastive EBP": lambda run, network: ("contrastive_excitation_backprop", {"negative": "clip"}),
+    "DeepLIFT": lambda run, network: "deeplift",
 }
-CONVERGED = ("α1β0", "α2β1", "deep Taylor", "guided backprop", "deconvnet")  # in the paper's eyes
+NEED_NOT = (  # [sixt2020] sec. 2, of guided backpropagation, deconvnet and PatternAttribution
+    "the matrices of deconvnet and PatternAttribution have negative entries, so that their chains need not converge; "
+    "this network has fewer layers than VGG-16, and how far they get changes from one training to the next"
+)
+PATTERNS = ("PatternNet", "PatternAttribution")
 CMP = ("CMP z + α1β0", "CMP z + α2β1")
 RATIOS = ("α1β0", "α2β1", "α3β2", "α5β4", "α10β9")
 
 
-def method(label, network, problem):
-    """(name, options) of one method."""
-    made = METHODS[label](network, problem)
+def method(label, run, network):
+    """(name, options) of one method for the network of `opened`."""
+    made = METHODS[label](run, network)
     return made if isinstance(made, tuple) else (made, {})

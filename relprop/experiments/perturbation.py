@@ -8,7 +8,7 @@ import pyref
 from relprop.experiments.charts import Curve, curves_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces
-from relprop.experiments.ordering import all_of, is_so, mean_error, more
+from relprop.experiments.ordering import UNDECIDED, Outcome, all_of, is_so, mean_error, more
 from relprop.experiments.problem import open_problem, sources
 
 METHODS = {
@@ -43,28 +43,35 @@ def _curves(name, run):
     problem, network = open_problem(run.settings.data), run[name]
     images = problem.images[: run.samples]
     target = network(images, run.backend).argmax(axis=1)
-    channels = {"saliency": {"channels": "sum"}} if images.shape[1] > 1 else {}
-    found, maps = {}, {}
+    options: dict[str, dict] = {"saliency": {"channels": "sum"}, "occlusion": {"unit": "pixel"}}
+    maps = maps_of(run, network, images, target, options if images.shape[1] > 1 else {}, recurrent=name == "lstm")
+    maps = {label: values.sum(axis=1, keepdims=True) for label, values in maps.items()}
+    found = curves_of(run, network, images, target, maps, mask="pixel")
+    largest = np.abs(maps["gradient × input"]).max(axis=(1, 2, 3))
+    return found | {"apart": np.abs(maps["ε-LRP"] - maps["gradient × input"]).max(axis=(1, 2, 3)) / largest}
+
+
+def maps_of(run, network, x, target, options, recurrent):
+    """{label: attributions} of the six methods; options by method."""
+    found = {}
     for label, method in METHODS.items():
-        options = dict(channels.get(method, {}))
-        if method == "occlusion" and images.shape[1] > 1:
-            options["unit"] = "pixel"
-        preset = "arras" if (name, method) == ("lstm", "lrp") else PRESET  # whose form has no products
-        values = run.explain(network, images, method, target, preset=preset, **options).values
-        maps[label] = values.sum(axis=1, keepdims=True)
+        preset = "arras" if recurrent and method == "lrp" else PRESET  # whose form has no products
+        found[label] = run.explain(network, x, method, target, preset=preset, **options.get(method, {})).values
+    return found
+
+
+def curves_of(run, network, x, target, maps, **options):
+    """MoRF, LeRF and random curves with their statistics, and each map's correlation with integrated gradients."""
     curves = pyref.morf_lerf(
-        network, images, maps, target=target, mask="pixel", seed=run.settings.seed, backend=run.backend,
-        step=max(1, maps[IG][0].size // 128),
+        network, x, maps, target=target, seed=run.settings.seed, backend=run.backend,
+        step=max(1, maps[IG][0].size // 128), **options,
     )  # fmt: skip
-    found["steps"] = curves.at
-    found |= {f"curve {series}": values for series, values in curves.values.items()}
+    found = {"steps": curves.at, **{f"curve {series}": values for series, values in curves.values.items()}}
     for statistic in STATISTICS:
         found |= {f"{statistic} {series}": values for series, values in curves.statistics[statistic].items()}
     for label, values in maps.items():
         flat, reference = (v.reshape(len(v), -1) for v in (values, maps[IG]))
         found[f"correlation {label}"] = pyref.pearson(flat, reference)[0]
-    largest = np.abs(maps["gradient × input"]).max(axis=(1, 2, 3))
-    found["apart"] = np.abs(maps["ε-LRP"] - maps["gradient × input"]).max(axis=(1, 2, 3)) / largest
     return found
 
 
@@ -72,14 +79,18 @@ def numbers(run):
     result = {}
     for name in networks(run):
         piece = run[f"curves-{name}"]
-        result[name] = {
-            "steps": piece["steps"],
-            "curves": {k[6:]: mean_error(v) for k, v in piece.items() if k.startswith("curve ")},
-            **{s: {k[len(s) + 1 :]: v for k, v in piece.items() if k.startswith(f"{s} ")} for s in STATISTICS},
-            "correlation with IG": {k[12:]: v for k, v in piece.items() if k.startswith("correlation ")},
-            "ε-LRP from gradient × input": piece["apart"],
-        }
+        result[name] = {**curve_numbers(piece), "ε-LRP from gradient × input": piece["apart"]}
     return result
+
+
+def curve_numbers(piece):
+    """What `curves_of` found, as numbers.json holds it."""
+    return {
+        "steps": piece["steps"],
+        "curves": {k[6:]: mean_error(v) for k, v in piece.items() if k.startswith("curve ")},
+        **{s: {k[len(s) + 1 :]: v for k, v in piece.items() if k.startswith(f"{s} ")} for s in STATISTICS},
+        "correlation with IG": {k[12:]: v for k, v in piece.items() if k.startswith("correlation ")},
+    }
 
 
 def _feedforward(n):
@@ -130,20 +141,20 @@ def _next(slopes):
     return min(v for k, v in slopes.items() if k != "occlusion-1")
 
 
-def _median(n, m, label):
+def median_correlation(n, m, label):
     return float(np.median(n[m]["correlation with IG"][label]))
 
 
 def _ig_and_deeplift(n):
-    found = {m: _median(n, m, "DeepLIFT") for m in _feedforward(n)}
-    return is_so(min(found.values()) > 0.95, _said(found))
+    found = {m: median_correlation(n, m, "DeepLIFT") for m in _feedforward(n)}
+    return is_so(min(found.values()) > 0.95, said_correlation(found))
 
 
 def _but_not_lstm(n):
     if "lstm" not in n:
-        return is_so(True, "this source has no LSTM")
-    found = {m: _median(n, m, "DeepLIFT") for m in n}
-    return is_so(found["lstm"] < min(found[m] for m in _feedforward(n)), _said(found))
+        return Outcome(UNDECIDED, "this source has no LSTM")
+    found = {m: median_correlation(n, m, "DeepLIFT") for m in n}
+    return is_so(found["lstm"] < min(found[m] for m in _feedforward(n)), said_correlation(found))
 
 
 def _lrp_relu(n):
@@ -153,17 +164,23 @@ def _lrp_relu(n):
 
 
 def _lrp_fails(n):
-    found = {m: _median(n, m, "ε-LRP") for m in n if m.startswith(("mlp", "cnn"))}
+    found = {m: median_correlation(n, m, "ε-LRP") for m in n if m.startswith(("mlp", "cnn"))}
     poles = [v for m, v in found.items() if m.endswith(("sigmoid", "softplus"))]
     others = [v for m, v in found.items() if m.endswith(("relu", "tanh"))]
-    return is_so(not poles or max(poles) < min(0.7, *others), _said(found))
+    if not poles:
+        return Outcome(UNDECIDED, "this source has no network with sigmoid or softplus")
+    return is_so(max(poles) < min(0.7, *others), said_correlation(found))
 
 
-def _said(found):
+def said_correlation(found):
     return "median correlation with IG: " + ", ".join(f"{m} {v:.3f}" for m, v in found.items())
 
 
 def pictures(run, n):
+    return curve_pictures(run, n, "pixels", "images")
+
+
+def curve_pictures(run, n, features, samples):
     drawn = []
     for order, title in (("MoRF", "most relevant first"), ("LeRF", "least relevant first")):
         panels = {}
@@ -173,10 +190,11 @@ def pictures(run, n):
             }
             panels[m] = {label: Curve(n[m]["steps"], *curve) for label, curve in curves.items()}
         figure = curves_figure(
-            panels, "pixels removed", "change of the target logit", share=False, zero=True,
-            note=f"Mean over {run.samples} images; bands are ± one standard error.",
+            panels, f"{features} removed", "change of the target logit", share=False, zero=True,
+            note=f"Mean over {run.samples} {samples}; bands are ± one standard error.",
         )  # fmt: skip
-        drawn.append(Picture(order.lower(), f"Change of the target output when pixels are removed, {title}.", figure))
+        caption = f"Change of the target output when {features} are removed, {title}."
+        drawn.append(Picture(order.lower(), caption, figure))
     return drawn
 
 
@@ -185,7 +203,7 @@ def tables(run, n):
     for m in n:
         for label in (*METHODS, "random"):
             series = [label] if label == "random" else [f"{label} MoRF", f"{label} LeRF"]
-            correlation = None if label == "random" else _median(n, m, label)
+            correlation = None if label == "random" else median_correlation(n, m, label)
             means = [float(np.mean(n[m]["mean"][s])) for s in series] + [None] * (2 - len(series))
             slope, variation = (float(np.mean(n[m][what][series[0]])) for what in STATISTICS[1:])
             rows.append([m, label, correlation, *means, slope, variation])
