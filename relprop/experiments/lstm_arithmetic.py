@@ -14,7 +14,11 @@ SIGN = {"addition": 1, "subtraction": -1}  # of the second number
 LENGTH, CELLS = 10, 4
 STEPS, BATCH = 3000, 64
 RULE = {"rule": pyref.Epsilon(1e-3)}  # the authors' ε
-METHODS = {  # LRP, by how the product of a gate and a signal shares, and others
+GATED = (
+    "one cell, as the paper has, did not learn differences here; four do, and tell which number is the first by "
+    "gates, through which LRP-all sends nothing: integrated gradients do not find the numbers either"
+)
+METHODS: dict[str, tuple[str, dict]] = {  # LRP, by how the product of a gate and a signal shares, and others
     "LRP-all": ("lrp", {**RULE, "gate": "all"}),
     "LRP-half": ("lrp", {**RULE, "gate": "half"}),
     "LRP-prop": ("lrp", {**RULE, "gate": "prop"}),
@@ -118,24 +122,29 @@ def _worst(n, label, task):
     return min(n[task]["correlation"][label])
 
 
-def _right(label):
+def _right(task, *labels):
+    """Both numbers' attributions by each of the methods."""
+
     def test(n):
-        found = {task: _worst(n, label, task) for task in n}
-        return is_so(min(found.values()) > 0.9, _said({f"{label}, {task}": v for task, v in found.items()}))
+        found = {label: _worst(n, label, task) for label in labels}
+        return is_so(min(found.values()) > 0.9, _said(found))
 
     return test
 
 
-def _others_worse(n):
-    found = {f"{label}, {task}": _worst(n, label, task) for task in n for label in (ALL, *OTHERS)}
-    worse = all(found[f"{label}, {task}"] < found[f"{ALL}, {task}"] for task in n for label in OTHERS)
-    return is_so(worse, _said(found))
+def _others_worse(task):
+    def test(n):
+        found = {label: _worst(n, label, task) for label in (ALL, *OTHERS)}
+        return is_so(all(found[label] < found[ALL] for label in OTHERS), _said(found))
+
+    return test
 
 
 def _nearer(n):
-    errors = {label: np.concatenate([n[task]["error"][label] for task in n]) for label in METHODS}
-    best = min(OTHERS, key=lambda label: float(np.mean(errors[label])))
-    return more(errors[best], errors[ALL], (f"mean |R - number|: {best}, the best of the others", ALL))
+    """Than the nearest of the others, sequence by sequence; errors are heavy-tailed where shares have poles."""
+    error = n["addition"]["error"]
+    nearer = np.array(error[ALL]) < np.min([error[label] for label in OTHERS], axis=0)
+    return more(nearer, np.full(len(nearer), 0.5), ("sequences where LRP-all is nearest", "half of them"))
 
 
 def _said(found):
@@ -189,13 +198,14 @@ EXPERIMENT = Experiment(
     "the gate (half, proportional, absolute) does not. Gradient × input and occlusion recover them for sums.",
     expectations=(
         Expectation("the LSTM solves both tasks: less than 5 % of the variance is left", _learned),
-        Expectation("LRP-all: both numbers' attributions correlate above 0.9 with them", _right(ALL)),
-        Expectation("LRP-half, LRP-prop and LRP-abs correlate less than LRP-all", _others_worse),
-        Expectation("LRP-all is nearer to the numbers than the best of them", _nearer),
+        Expectation("sums: the attributions of LRP-all correlate above 0.9 with both numbers", _right("addition", ALL)),
+        Expectation("differences: those of LRP-all correlate above 0.9 with both", _right("subtraction", ALL), GATED),
+        Expectation("sums: LRP-half, LRP-prop and LRP-abs correlate less than LRP-all", _others_worse("addition")),
+        Expectation("differences: they correlate less than LRP-all", _others_worse("subtraction"), GATED),
+        Expectation("sums: LRP-all is nearer to the numbers than all of them in most sequences", _nearer),
         Expectation(
-            "occlusion-1: correlations above 0.9",
-            _right("occlusion-1"),
-            "the paper finds it so for sums, and less well for the second number of a difference",
+            "sums: gradient × input and occlusion-1 correlate above 0.9 with both",
+            _right("addition", "gradient × input", "occlusion-1"),
         ),
     ),
     sources={"random": "Nothing is read: sequences are drawn, and an LSTM of four cells is trained on each task."},
