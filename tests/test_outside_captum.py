@@ -3,12 +3,15 @@
 Networks of small whole numbers make every sum exact, so that gradients are compared with ==.
 """
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import pyref
+import relprop
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra `peers` installs")
 captum = pytest.importorskip("captum", reason="needs Captum, which the extra `peers` installs")
@@ -406,3 +409,39 @@ def test_captums_alpha1_beta0_keeps_the_whole_bias_and_does_not_split_x():
     assert pyref.lrp(network(module), x, rule=pyref.ZPlus(0)).values.tolist() == [[2, 0]]
     got = array(attr.LRP(with_rules(module, lambda m: Alpha1_Beta0_Rule())).attribute(tensor(x), target=0))
     assert (got == 0).all()
+
+
+# ── what their users write ─────────────────────────────────────────────────────────────────────────────
+
+PAGE = (Path(__file__).parents[1] / "docs" / "torch.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^\| `([A-Z]\w+\(m.*)` \| `(attribute\(m, .*)` \|$", PAGE, re.MULTILINE))
+assert ROWS, "docs/torch.md has no table of what Captum's users write"
+
+
+@pytest.mark.parametrize("theirs", ROWS)
+def test_the_page_says_what_to_write_instead(theirs):
+    layers = nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.AvgPool2d(2), Flattened(nn.Linear(12, 3))
+    m = randomize(nn.Sequential(*layers), 0)
+    given, x = {"m": m, "b": tensor(images(5)), "t": tensor(TARGET)}, images()
+    got = array(eval(theirs, vars(attr) | given | {"x": tensor(x)}))
+
+    def explain(net, x, backend=pyref):
+        """The right column, on a network in place of the module."""
+
+        def attribute(_, x, method, target, baseline=None, **options):
+            if baseline is not None:
+                baseline = [array(v) for v in baseline] if isinstance(baseline, list) else array(baseline)
+                options["baseline"] = baseline
+            if "rule" in options:
+                options["rule_options"] = {"epsilon": options.pop("epsilon")}
+            return pyref.METHODS[method](net, x, array(target), backend=backend, **options).values
+
+        return eval(ROWS[theirs], {**given, "x": x, "attribute": attribute})
+
+    values = eval(ROWS[theirs], {**given, "x": tensor(x), "attribute": relprop.attribute})
+    net = relprop.from_torch(m, tensor(x))
+    close(array(values), explain, net, x)
+    if "IntegratedGradients" in theirs:
+        assert (np.abs(got - array(values)) <= rounding(8, 1e3, np.float32)).all()
+    else:
+        close(got, explain, net, x, plain_quotients if "DeepLift" in theirs else None)
