@@ -378,6 +378,36 @@ def test_results_outlive_what_they_were_made_from(cuda, library):
     assert np.array_equal(cuda.to_host(values.array), want.values)
 
 
+def on_its_stream(name, library, x, call):
+    """(x as an array of a library on a stream of its own, call's answer there, and that in NumPy)."""
+    if name == "torch":
+        with library.cuda.stream(library.cuda.Stream()):
+            there = library.from_numpy(x).cuda() * 2 / 2
+            given = call(there)
+            return there, given, (given * 1).cpu().numpy()
+    if name == "cupy":
+        with library.cuda.Stream(non_blocking=True):
+            there = library.asarray(x) * 2 / 2
+            given = call(there)
+            return there, given, library.asnumpy(given * 1)
+    there = library.numpy.asarray(x) * 2 / 2
+    given = call(there)
+    return there, given, np.asarray(given * 1)
+
+
+@pytest.mark.parametrize("name", ["torch", "cupy", "jax"])
+def test_libraries_compute_on_streams_of_their_own(cuda, name):
+    if hasattr(cuda.compiled, "fail_next"):
+        pytest.skip("other libraries know nothing of the emulated device")
+    library = pytest.importorskip(name)
+    network, x = NETWORKS["residual"], inputs("residual", np.float32, n=64)
+    want = relprop.explain(network, x, backend="cuda").values
+    for _ in range(5):
+        there, given, values = on_its_stream(name, library, x, lambda v: relprop.explain(network, v).values)
+        assert type(given) is type(there) and given.dtype == there.dtype and given.device == there.device
+        assert np.array_equal(values, want)
+
+
 # ---- errors ----
 
 
