@@ -157,6 +157,21 @@ def test_several_inputs_come_back_as_they_went_in():
     assert torch.equal(named["context"], context)
 
 
+def test_tensors_are_explained_on_the_device(cuda):
+    """Those of the host are copied there and back; on a real device its own stay there."""
+    module = randomize(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), 1)
+    x = tensor(np.random.default_rng(1).normal(size=(2, 3)))
+    there = x if hasattr(cuda.compiled, "fail_next") else x.cuda()
+    got = relprop.attribute(module, there, "deeplift", 0, baseline=0.5, backend="cuda")
+    assert got.device == there.device and got.dtype == there.dtype
+    close(
+        array(got.cpu()),
+        lambda n, v: pyref.deeplift(n, v, 0, baseline=0.5).values,
+        relprop.from_torch(module, x),
+        array(x),
+    )
+
+
 def test_several_baselines_go_in_as_the_inputs_do():
     """In the order of the arguments, as Captum's users write them, or by name; tensors that hang on a graph too."""
     module = randomize(modules.TwoInputs(), 1)

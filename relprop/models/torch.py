@@ -19,7 +19,7 @@ import numpy as np
 
 import pyref
 from relprop.arrays import enter
-from relprop.backends import resolve
+from relprop.backends import BACKENDS, resolve
 from relprop.explain import explain
 from relprop.models.torch_operations import (
     FILLED,
@@ -111,7 +111,10 @@ def attribute(module, x, method="lrp", target=None, **options):
         isinstance(x, tuple | list) or any(isinstance(b, torch.Tensor) for b in baseline)
     ):
         options["baseline"] = _by_argument(network, baseline)
-    result = explain(network, _on_host(torch, given), method, _on_host(torch, target), **_on_host(torch, options))
+    if BACKENDS["cuda"].built and options.get("backend", "auto") in ("auto", "cuda"):  # tensors on a GPU stay there
+        result = explain(network, given, method, target, **options)
+    else:
+        result = explain(network, _on_host(torch, given), method, _on_host(torch, target), **_on_host(torch, options))
     values = result.values if isinstance(result.values, dict) else {next(iter(given)): result.values}
     first = next(iter(given.values()))
     if options.get("at") is not None:
