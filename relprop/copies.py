@@ -20,6 +20,7 @@ __all__ = ["copied_output"]
 
 _SAME_PLACES = ("activation", "batchnorm", "dropout")  # kinds whose output at a place reads that place alone
 MOST = 0.6  # the share of an image from which on all of it is computed
+SPREAD = 24  # how many times a window a part may be whose zeros are multiplied too
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Entries:
-    """The values (b, m) of every copy at m entries of its own, places (b, m), of values (b, f)."""
+    """The values (b, m) of every copy at m entries of its own, places (b, m), of values (b, f).
+
+    window  where they are a flattened image's: (start, size) of `Window`, and the image's shape (c, *axes)
+    """
 
     values: Any
     places: Any
+    window: Any = None
 
 
 def copied_output(run, rows, leaf_values):
@@ -128,12 +133,12 @@ def _through(run, node, x, rows):
                 return _entries(change, base)
         if isinstance(change, Entries):
             if layer.kind in ("activation", "dropout") and not isinstance(layer, pyref.PReLU):
-                return Entries(layer.forward(backend, change.values), change.places)
+                return replace(change, values=layer.forward(backend, change.values))
             if isinstance(layer, pyref.Dense):
                 by = change.values - base[rows[:, None], change.places]
                 if _finite(by):
                     y = np.take(run.record.output(node), rows, axis=0)
-                    return Whole(_add_change(layer.w, by, change.places, y))
+                    return Whole(_add_change(layer.w, by, change, y))
     elif isinstance(layer, pyref.Add | pyref.Concat) and all(c is None or isinstance(c, Window) for c in x):
         found = _together(backend, layer, x, bases, rows)
         if found is not None:
@@ -159,15 +164,18 @@ def _whole(change, base):
 
 def _put(base, window):
     """Write each copy's window into its base."""
-    b, c = base.shape[:2]
-    index = [np.arange(b), np.arange(c), *(window.start[:, k, None] + np.arange(s) for k, s in enumerate(window.size))]
-    base[_open(index)] = window.values
+    view = np.lib.stride_tricks.sliding_window_view(base, window.size, _axes(base), writeable=True)
+    view[(np.arange(len(base)), slice(None), *window.start.T)] = window.values
 
 
 def _gather(base, rows, start, size):
     """base (n, c, *axes) in a window of its own for each row: (b, c, *size)."""
-    index = [rows, np.arange(base.shape[1]), *(start[:, k, None] + np.arange(s) for k, s in enumerate(size))]
-    return base[_open(index)]
+    view = np.lib.stride_tricks.sliding_window_view(base, tuple(size), _axes(base))
+    return view[(rows, slice(None), *start.T)]
+
+
+def _axes(base):
+    return tuple(range(2, base.ndim))
 
 
 def _open(index):
@@ -236,6 +244,8 @@ def _slide(backend, sliding, change, base, rows):
 
 def _crop(base, rows, begin, size, outside):
     """Windows of base that may reach over its edges, where they hold `outside`."""
+    if (begin >= 0).all() and (begin + size <= base.shape[2:]).all():
+        return _gather(base, rows, begin, size)
     inside, places = [], []
     for axis, (s, length) in enumerate(zip(size, base.shape[2:], strict=True)):
         place = begin[:, axis, None] + np.arange(s)
@@ -255,19 +265,20 @@ def _everywhere(masks):
 
 
 def _paste(crop, begin, change):
-    """Write the changed windows into crops that begin elsewhere, as far as they meet."""
-    b = len(begin)
-    to, inside = [], []
-    for axis, s in enumerate(change.size):
-        place = (change.start[:, axis] - begin[:, axis])[:, None] + np.arange(s)
-        inside.append((place >= 0) & (place < crop.shape[2 + axis]))
-        to.append(np.clip(place, 0, crop.shape[2 + axis] - 1))
-    index = _open([np.arange(b), np.arange(crop.shape[1]), *to])
-    within = np.broadcast_to(_everywhere(inside), change.values.shape)
-    if within.all():
-        crop[index] = change.values
-    else:
-        crop[tuple(np.broadcast_to(i, within.shape)[within] for i in index)] = change.values[within]
+    """Write the changed windows into crops that begin elsewhere, as far as they meet; few lie at different places."""
+    offset = change.start - begin
+    span = offset - offset.min(axis=0)
+    _, first, group = np.unique(
+        span @ np.cumprod([1, *(span.max(axis=0)[:-1] + 1)]), return_index=True, return_inverse=True
+    )
+    for g, at in enumerate(offset[first].tolist()):
+        members = np.flatnonzero(group == g)
+        low = [max(0, o) for o in at]
+        high = [min(length, o + s) for length, o, s in zip(crop.shape[2:], at, change.size, strict=True)]
+        to = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        of = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, at, strict=True))
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            crop[(members, slice(None), *to)] = change.values[(members, slice(None), *of)]
 
 
 def _together(backend, layer, x, bases, rows):
@@ -304,15 +315,32 @@ def _entries(change, base):
     index = _open([np.zeros(1, int), np.arange(base.shape[1]), *along])
     for axis, part in enumerate(index[1:], 1):
         places = places * base.shape[axis] + part
-    return Entries(change.values.reshape(b, -1), places.reshape(b, -1))
+    window = change.start, change.size, base.shape[1:]
+    return Entries(change.values.reshape(b, -1), places.reshape(b, -1), window)
 
 
-def _add_change(w, by, places, y):
-    """y + (x' - x) W over the changed entries, in place. Copies whose entries are the same share a matrix product."""
+def _add_change(w, by, change, y):
+    """y + (x' - x) W over the changed entries, in place. Copies whose entries are the same share a matrix product.
+
+    Where all copies change windows of one part of an image it is one product over that part: many factors are 0, but a
+    large product takes less time than many small ones with the same numbers.
+    """
+    places = change.places
     if places.shape[1] == 1:
         y += by * w[places[:, 0]]
         return y
-    _, group = np.unique(places, axis=0, return_inverse=True)
+    if change.window is not None:
+        start, size, (c, *axes) = change.window
+        low, high = start.min(axis=0), start.max(axis=0) + size
+        if np.prod(high - low) <= SPREAD * np.prod(size):
+            part = np.zeros((len(by), c, *(high - low)), by.dtype)
+            _put(part, Window(by.reshape(len(by), c, *size), start - low))
+            of = (slice(None), *map(slice, low, high))
+            y += part.reshape(len(by), -1) @ w.reshape(c, *axes, -1)[of].reshape(part[0].size, -1)
+            return y
+        group = places[:, 0]
+    else:
+        _, group = np.unique(places, axis=0, return_inverse=True)
     order = np.argsort(group, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         y[members] += by[members] @ w[places[members[0]]]

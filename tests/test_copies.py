@@ -104,7 +104,9 @@ def test_copies_are_what_evaluating_each_gives(name, data):
         size = [data.draw(st.integers(0, min(3, s - c))) for s, c in zip(shape, corner, strict=True)]
         part = (k, *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
         values[part] = random.integers(-3, 4, size=values[part].shape)
-    assert (run.scores(rows, {"x": values}) == run.repeated(rows, {"x": values}).output).all()
+    with pytest.MonkeyPatch.context() as patch:  # one product over a part of an image, or one for each window
+        patch.setattr(copies, "SPREAD", data.draw(st.sampled_from([0, copies.SPREAD])))
+        assert (run.scores(rows, {"x": values}) == run.repeated(rows, {"x": values}).output).all()
 
 
 def test_only_what_a_change_reaches_is_computed():

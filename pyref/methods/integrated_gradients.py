@@ -9,7 +9,7 @@ from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.activation import Identity
 from pyref.layers.layer import Layer
-from pyref.methods.method import start
+from pyref.methods.method import check_batch_size, start
 from pyref.methods.path import Curve, paths
 from pyref.methods.piecewise import Report, along, beyond_leaves, bisected_pieces, exact_pieces, hidden_units
 from pyref.methods.quadrature import QUADRATURES, quadrature_nodes
@@ -58,8 +58,8 @@ def integrated_gradients(
         path        instead of a baseline: a callable α ↦ value (or {leaf: value}), a pair of callables (γ, γ′),
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
-        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold eight million
-                    values; never fewer than one of each sample
+        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold sixteen million
+                    values, at most 128; never fewer than one of each sample
         progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.
     Laws
@@ -77,8 +77,7 @@ def integrated_gradients(
     check_choice("quadrature", quadrature, ("auto", "exact", "adaptive", *QUADRATURES))
     if tolerance is not None and quadrature != "adaptive":
         raise ValueError(f"tolerance belongs to quadrature='adaptive', not to {quadrature!r}")
-    if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
-        raise ValueError(f"batch_size is {batch_size}, expected a whole number, at least 1")
+    check_batch_size(batch_size)
     progress = progress or (lambda steps: steps)
     run = start(network, x, target, **options)
     routes = paths(run, baseline, path)
@@ -152,7 +151,7 @@ def _contributions(run, stretch, quadrature, m, tolerance, batch_size, report, p
     else:
         n = len(run.output)
         steps = _steps(run, stretch, quadrature, m)
-        at_once = max(1, (batch_size or _fitting(run)) // n)
+        at_once = max(1, (batch_size or run.fitting) // n)
         for first in progress(range(0, len(steps), at_once)):
             some = steps[first : first + at_once]
             points = _joined([stretch(alpha) for alpha, _ in some])
@@ -162,12 +161,6 @@ def _contributions(run, stretch, quadrature, m, tolerance, batch_size, report, p
             parts = along(moved, {run.leaves[name]: d for name, d in step.items()}, inner)
             for k in range(len(some)):
                 yield slice(None), {ref: part[k * n : (k + 1) * n] for ref, part in parts.items()}
-
-
-def _fitting(run):
-    """How many gradients together hold eight million values."""
-    values = sum(int(np.prod(value.shape)) for value in run.record.values())
-    return 2**23 * len(run.output) // values
 
 
 def _joined(by_leaf):

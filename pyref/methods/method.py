@@ -50,6 +50,12 @@ class Run:
         return target_value(self.v, self.record[self.output_ref])
 
     @property
+    def fitting(self):
+        """How many samples to evaluate together: as many as hold sixteen million values, at most 128."""
+        values = sum(int(np.prod(value.shape)) for value in self.record.values())
+        return max(1, min(128, 2**24 * len(self.v) // values))
+
+    @property
     def leaf_values(self):
         """{name: value} at the leaves."""
         return {name: self.record[ref] for name, ref in self.leaves.items()}
@@ -179,6 +185,12 @@ def start(
         names,
         inject,
     )
+
+
+def check_batch_size(batch_size):
+    """Raise ValueError unless it is None or a whole number, at least 1."""
+    if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
+        raise ValueError(f"batch_size is {batch_size}, expected a whole number, at least 1")
 
 
 def baselines(run, baseline=None, called="baseline"):

@@ -9,7 +9,7 @@ import numpy as np
 from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.window import per_axis
-from pyref.methods.method import baselines, channel_mean, start
+from pyref.methods.method import baselines, channel_mean, check_batch_size, start
 from pyref.numerics import is_exact, zeros_like
 
 __all__ = ["occlusion"]
@@ -25,7 +25,7 @@ def occlusion(
     stride=1,
     fill=0,
     aggregate="mean",
-    batch_size=64,
+    batch_size=None,
     progress=None,
     **options,
 ):
@@ -46,7 +46,7 @@ def occlusion(
         fill        v: a number, an array that broadcasts to the input, {name: either}, or "mean": of each channel
                     over its image, of each sample's features otherwise
         aggregate   "mean", "per_area", "map" or "score"; all but patches cover each place once
-        batch_size  copies that are evaluated together
+        batch_size  copies that are evaluated together, by default 128, or fewer that would hold sixteen million values
         progress    wraps the loop over batches of copies, as tqdm does
         options     those of every method: `pyref.start`. With at= the units of those nodes are covered.
     Shapes
@@ -63,12 +63,11 @@ def occlusion(
     check_choice("aggregate", aggregate, ("mean", "per_area", "map", "score"))
     if unit != "patch" and (shape is not None or stride != 1):
         raise ValueError("shape and stride belong to unit='patch'")
-    if int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, expected a whole number, at least 1")
+    check_batch_size(batch_size)
     run = start(network, x, target, **options)
     covers = {name: _cover(run, name, unit, shape, stride) for name in run.leaves}
     fills = _fills(run, fill)
-    scores = _evaluate(run, covers, fills, batch_size, progress or (lambda steps: steps))
+    scores = _evaluate(run, covers, fills, batch_size or run.fitting, progress or (lambda steps: steps))
     maps = {run.leaves[name]: _gather(run, cover, scores[name], aggregate) for name, cover in covers.items()}
     return Attribution(
         "occlusion",
