@@ -15,6 +15,7 @@ import numpy as np
 import pyref
 from relprop.backends import BACKENDS
 from relprop.catalogue import summary
+from relprop.cuda import LAYER_FUNCTION
 
 __all__ = ["COLUMNS", "EXAMPLES", "grouped_rows", "layer_rows", "markdown", "replace_tables"]
 
@@ -138,7 +139,7 @@ def _functions(name):
     for method in ("gradient", "lrp"):
         with suppress(ValueError):  # no relevance goes through it
             _explained(name, method, backend=backend)
-    return backend.asked
+    return set(filter(LAYER_FUNCTION.search, backend.asked))
 
 
 def _tried(name, method, options):
