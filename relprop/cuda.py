@@ -208,9 +208,12 @@ class Preparation:
 
 def _parameters(layer):
     """(field, array or tuple of arrays) of each of a layer's parameters."""
+    numbers = np.floating if isinstance(layer, pyref.Shift | pyref.Scale) else ()  # a constant with a dtype is an array
     for field in fields(layer) if is_dataclass(layer) else ():
         arrays = [v for v in _flat([getattr(layer, field.name)]) if v is not None]
-        if arrays and all(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in arrays):
+        if arrays and all(
+            (isinstance(v, np.ndarray) and v.dtype.kind == "f") or isinstance(v, numbers) for v in arrays
+        ):
             yield field.name, getattr(layer, field.name)
 
 

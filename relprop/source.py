@@ -166,7 +166,9 @@ def learn_patterns(text, network, backend="auto"):
     """
     x = open_input(text, network)
     batches = [x[i : i + 100] for i in range(0, len(x), 100)]
-    _, module = resolve(backend)
+    name, module = resolve(backend)
+    if name == "cuda":
+        network, batches = module.prepare(network), [module.to_device(batch) for batch in batches]
     return fit_patterns(network, batches, backend=module, progress=partial(bar, label=f"patterns of {network.name}"))
 
 

@@ -98,7 +98,7 @@ print(len(c.KERNELS), \"kernels for\", c.devices())"' "$python"
     # Few examples: a kernel runs a hundred times slower here.
     export HYPOTHESIS_PROFILE=sanitize
     for tool in memcheck racecheck initcheck; do
-      for file in "${parity[@]}"; do
+      for file in "${parity[@]}" tests/test_device.py; do
         step "$tool-$(basename "$file" .py)" compute-sanitizer --tool "$tool" --error-exitcode 9 --target-processes all \
           "$python" -m pytest -q -p no:cacheprovider "$file" -k "cuda and not emulated and float32"
       done

@@ -31,12 +31,15 @@ from pyref import (
     Multiply,
     Network,
     ReLU,
+    Scale,
+    Shift,
     Sigmoid,
     Slice,
     Split,
     Tanh,
     Transpose,
 )
+from relprop.source import learn_patterns
 
 RNG = np.random.default_rng(0)
 
@@ -96,6 +99,9 @@ NETWORKS = {
             ("out", Dense(_w(60, 2), _w(2)), "flat"),
         ],
         {"x": (2, 4, 4)},
+    ),
+    "constants": Network.sequential(
+        [Dense(_w(5, 4), _w(4)), Scale(np.float64(0.5)), Shift(_w(4)), ReLU(), Scale(-2), Dense(_w(4, 2))], shape=(5,)
     ),
     "product": Network(
         [
@@ -174,6 +180,19 @@ def test_patterns_are_walked_on_the_device(cuda, method):
     patterns = pyref.fit_patterns(network, [inputs("cnn", n=8)])
     got = relprop.explain(network, x, method, TARGET, backend="cuda", patterns=patterns)
     close(got.values, textbook(method, {"patterns": patterns}), network, x)
+
+
+def test_patterns_are_learnt_on_the_device(cuda, tmp_path):
+    network, x = NETWORKS["cnn"], inputs("cnn", n=120)
+    np.save(tmp_path / "x.npy", x)
+    learnt = learn_patterns(str(tmp_path / "x.npy"), network, "cuda")
+    assert all(isinstance(a, cuda.compiled.Array) for a in learnt.by_node.values())
+    got = relprop.explain(network, x[:2], "pattern_net", TARGET, backend="cuda", patterns=learnt)
+
+    def explain(net, v):
+        return textbook("pattern_net", {"patterns": pyref.fit_patterns(net, [x])})(net, v)
+
+    close(got.values, explain, network, x[:2])
 
 
 def test_what_is_beside_the_values_comes_back_too(cuda):
