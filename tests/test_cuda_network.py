@@ -4,6 +4,7 @@ Emulated and, where there is one, on a real device.
 """
 
 import gc
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,6 +41,7 @@ from pyref import (
     Transpose,
 )
 from relprop.source import learn_patterns
+from relprop.support import COLUMNS, EXAMPLES
 
 RNG = np.random.default_rng(0)
 
@@ -225,6 +227,43 @@ def test_single_precision_stays_single(cuda, method):
     got = relprop.explain(network, x, method, TARGET, backend="cuda")
     assert got.values.dtype == np.float32
     close(got.values, textbook(method, {}), network, x)
+
+
+LAYER_WISE = [(title, method, options) for title, (_, method, options) in COLUMNS.items() if title != "patterns"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_layer_runs_on_the_device_by_a_kernel_or_as_it_is_written(cuda, name):
+    """Whatever the textbook goes through goes through there too, and what it refuses is refused in its words."""
+    layer, *shapes = EXAMPLES[name]
+    names = [f"x{k}" for k in range(len(shapes))]
+    network = Network([("layer", layer, tuple(names))], names, outputs=["layer"])
+    rng = np.random.default_rng(4)
+    x = {
+        k: np.array([[0, 2, 1]]) if s is None else rng.uniform(0.5, 2, (1, *s))
+        for k, s in zip(names, shapes, strict=True)
+    }
+    vary = x["x0"] if x["x0"].dtype.kind == "f" else np.zeros((1, 1))  # ids are not moved
+
+    for _, method, options in LAYER_WISE:
+
+        def explain(net, first, backend="pyref", method=method, options=options):
+            given = x | ({"x0": first} if first is not vary and vary is x["x0"] else {})
+            a = relprop.explain(net, given, method, np.ones_like, softmax="keep", backend=backend, **options)
+            parts = a.values.values() if isinstance(a.values, dict) else [a.values]
+            return np.concatenate([part.reshape(1, -1) for part in parts], axis=1)
+
+        try:
+            want = explain(network, vary)
+        except ValueError as refused:
+            with pytest.raises(ValueError, match=f"^{re.escape(str(refused))}$"):
+                explain(network, vary, "cuda")
+            continue
+        got = explain(network, vary, "cuda")
+        if want.any():
+            close(got, explain, network, vary)
+        else:
+            assert not got.any()
 
 
 TARGETS = [None, 0, [1, 0], np.array([0, 1]), lambda S: np.abs(S)]

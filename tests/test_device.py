@@ -77,6 +77,15 @@ def test_functions_that_round(cuda, f, dtype):
     assert (np.abs(got - want) <= 16 * unit(dtype) * np.abs(want)).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+def test_powers(cuda, dtype):
+    a, b = np.geomspace(1e-3, 20, 50).astype(dtype), np.linspace(-3, 3, 50).astype(dtype)
+    want = a.astype(np.longdouble) ** b
+    got = cuda.to_host(cuda.to_device(a) ** cuda.to_device(b))
+    assert got.dtype == dtype
+    assert (np.abs(got - want) <= 16 * unit(dtype) * want).all()
+
+
 @pytest.mark.parametrize("number", [2, 0.5, -0.0, np.float32(0.1), np.float64(0.1), True, np.inf])
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 def test_numbers_widen_as_numpys_do(cuda, dtype, number):

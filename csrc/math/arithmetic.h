@@ -13,8 +13,8 @@ namespace relprop::math {
 // `index` is the place of the element itself.
 #define FOR_EACH_OPERATION(F)                                                                                               \
   F(index) F(positive) F(negative) F(absolute) F(sign) F(logical_not) F(isfinite) F(isnan) F(floor) F(sqrt) F(exp) F(expm1) \
-  F(log) F(log1p) F(tanh) F(add) F(subtract) F(multiply) F(divide) F(maximum) F(minimum) F(less) F(less_equal) F(greater)   \
-  F(greater_equal) F(equal) F(not_equal) F(logical_and) F(logical_or) F(where)
+  F(log) F(log1p) F(tanh) F(add) F(subtract) F(multiply) F(divide) F(power) F(maximum) F(minimum) F(less) F(less_equal)     \
+  F(greater) F(greater_equal) F(equal) F(not_equal) F(logical_and) F(logical_or) F(where)
 
 #define RELPROP_WORD(word) word,
 enum class Operation { FOR_EACH_OPERATION(RELPROP_WORD) };
@@ -57,6 +57,7 @@ HD T arithmetic(Operation operation, std::int64_t i, T a, T b, T c) {
       case Operation::log1p: return math::log1p(a);
       case Operation::tanh: return math::tanh(a);
       case Operation::divide: return a / b;
+      case Operation::power: return std::pow(a, b);
       default: break;
     }
   }
