@@ -51,6 +51,15 @@ def elementwise():
     yield "add", lambda: cuda.add_forward((z, G)), size(shape, shape, shape), 0
 
 
+def each_precision():
+    """Every way of forming products, and at last the one that it was before."""
+    before = cuda.precision()
+    for name in cuda.PRECISIONS:
+        cuda.set_precision(name)
+        yield name
+    cuda.set_precision(before)
+
+
 def dense():
     inputs = outputs = 4096
     w, b = array(inputs, outputs), array(outputs)
@@ -58,7 +67,8 @@ def dense():
         x, R = array(n, inputs), array(n, outputs)
         z = cuda.dense_forward(x, w, b)
         moved, flops = size((inputs, outputs), (n, inputs), (n, outputs)), 2 * n * inputs * outputs
-        yield f"dense {n}", lambda x=x: cuda.dense_forward(x, w, b), moved, flops
+        for _ in each_precision():
+            yield f"dense {n} in {cuda.precision()}", lambda x=x: cuda.dense_forward(x, w, b), moved, flops
         for name, rule in RULES.items():
             passes = {"epsilon": 1, "gamma": 3, "alpha_beta": 8, "z_plus": 4, "flat": 1}[name]
             call = lambda x=x, R=R, z=z, rule=rule: cuda.dense_relevance(x, w, b, R, rule, z)  # noqa: E731
@@ -72,6 +82,9 @@ def conv():
             z = cuda.conv_forward(x, w, None, 1, 1)
             moved = size((n, c, side, side), (o, c, 3, 3), (n, o, side, side))
             flops = 2 * n * o * side * side * c * 9
+            for _ in each_precision():
+                call = lambda x=x, w=w: cuda.conv_forward(x, w, None, 1, 1)  # noqa: E731
+                yield f"conv {n}×{c}×{side}² in {cuda.precision()}", call, moved, flops
             for name in ("epsilon", "alpha_beta"):
                 passes = {"epsilon": 1, "alpha_beta": 8}[name]
                 call = lambda x=x, w=w, R=R, z=z, name=name: cuda.conv_relevance(  # noqa: E731

@@ -41,7 +41,10 @@ KERNELS = tuple(
 )
 
 # What is here beside pyref's names, described below.
-DEVICE = ("to_device", "to_host", "devices", "no_device", "synchronize", "counters", "reset_counters")
+DEVICE = (
+    *("to_device", "to_host", "devices", "no_device", "synchronize", "counters", "reset_counters"),
+    *("precision", "set_precision"),
+)
 
 # Functions of a backend that compute on arrays, as layers and methods call them.
 LAYER_FUNCTION = re.compile(r"_(forward|gradient|tangent|relevance|multiplier|ray|ratio|quotient)$")
@@ -226,7 +229,15 @@ no_device: Callable[[], str]  # why there are none, in CUDA's words
 synchronize: Callable[[], None]  # waits until all of this thread's calls are done
 counters: Callable[[], dict[str, int]]  # as relprop._core's, of the device, and the kernels started
 reset_counters: Callable[[], None]
+precision: Callable[[], str]  # how float32 products are formed: a name of PRECISIONS
+set_precision: Callable[[str], None]  # in every later call of this process
+
+# The unit roundoff of a factor of a product. Sums are float32 throughout; float64 is always plain.
+#   plain    multiply-adds of the processor; RELPROP_CUDA_PLAIN=1 begins with it
+#   float32  the default: three products on tensor cores, of numbers split into two of tf32 (3×TF32)
+#   tf32, bf16  one product of rounded numbers: for sums of one sign, such as the z⁺ rule's, and where they are wanted
+PRECISIONS = {"plain": 2.0**-24, "float32": 2.0**-22, "tf32": 2.0**-11, "bf16": 2.0**-8}
 
 mirror(globals(), _core.cuda, _core.cuda_build)
 
-__all__ = [*pyref.__all__, "KERNELS", *DEVICE, "prepare"]
+__all__ = [*pyref.__all__, "KERNELS", "PRECISIONS", *DEVICE, "prepare"]

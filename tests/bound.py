@@ -1,5 +1,6 @@
 """How far rounding alone may move a result: the one place where tolerances come from."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -48,7 +49,22 @@ def sum_bound(count, magnitude, dtype):
     8: the roundings of the factors of a part and of a lowering's own steps. A sum of zeros is exact; any other
     may underflow.
     """
-    return (count + 8) * (unit(dtype) * magnitude + float(np.finfo(dtype).tiny) * (magnitude != 0))
+    rounded = (count + 8) * (unit(dtype) * magnitude + float(np.finfo(dtype).tiny) * (magnitude != 0))
+    return rounded + _of_products * magnitude if dtype == np.float32 else rounded
+
+
+_of_products = 0.0
+
+
+@contextmanager
+def factors_rounded_by(u):
+    """Within it a float32 product of a sum is off by as much as two factors are that are each rounded by u."""
+    global _of_products
+    before, _of_products = _of_products, 2 * u + u * u
+    try:
+        yield
+    finally:
+        _of_products = before
 
 
 @dataclass(frozen=True)

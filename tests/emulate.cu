@@ -10,6 +10,7 @@
 
 #include "machine/cuda/block.cuh"
 #include "machine/cuda/launch.cuh"
+#include "machine/cuda/tensor.cuh"
 
 using relprop::Index;
 using namespace relprop::cuda;
@@ -43,6 +44,34 @@ __global__ void shuffles(double* out) {
   const double first = __shfl_sync(~0u, v, 5, 8);
   const unsigned odd = __ballot_sync(~0u, lane % 2);
   out[threadIdx.x] = moved + 1000 * first + (odd == 0xAAAAAAAAu ? 0 : 1e9);
+}
+
+float left(int row, int k) { return static_cast<float>((3 * row + 5 * k) % 7 - 3); }
+float right(int k, int column) { return static_cast<float>((2 * k + 3 * column) % 5 - 2); }
+
+// Each warp adds two products to 1; the first one's sums are the result.
+template <bool pairs>
+__global__ void tensor_product(double* out) {
+  const int lane = static_cast<int>(threadIdx.x % warp), g = lane / 4, t = lane % 4;
+  float c[4] = {1, 1, 1, 1};
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    if (pairs) {
+      tensor::Word a[4], b[2];
+      for (int e = 0; e < 4; ++e) {
+        const int row = g + e % 2 * 8, k = 2 * t + e / 2 * 8;
+        a[e] = tensor::to_bf16(left(row, k), left(row, k + 1));
+      }
+      for (int e = 0; e < 2; ++e) b[e] = tensor::to_bf16(right(2 * t + 8 * e, g), right(2 * t + 8 * e + 1, g));
+      multiply_bf16(c, a, b);
+    } else {
+      float a[4], b[2];
+      for (int e = 0; e < 4; ++e) a[e] = tensor::to_tf32(left(g + e % 2 * 8, t + e / 2 * 4));
+      for (int e = 0; e < 2; ++e) b[e] = tensor::to_tf32(right(t + 4 * e, g));
+      multiply_tf32(c, a, b);
+    }
+  }
+  if (threadIdx.x < warp)
+    for (int e = 0; e < 4; ++e) out[(g + e / 2 * 8) * 8 + 2 * t + e % 2] = static_cast<double>(c[e]);
 }
 
 __global__ void half_a_warp(double* out) {
@@ -151,6 +180,8 @@ const std::map<std::string, Case> cases = {
     {"sums", {sums, 3, 3, room<double>(0, warps)}},
     {"sums_in_static_memory", {sums_in_static_memory, 2, 2}},
     {"shuffles", {shuffles}},
+    {"tensor_product_tf32", {tensor_product<false>}},
+    {"tensor_product_bf16", {tensor_product<true>}},
     {"half_a_warp", {half_a_warp, 1, 16}},
     {"missed_barrier", {missed_barrier}},
     {"two_barriers", {two_barriers}},

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 CSRC = Path(__file__).parents[1] / "csrc"
@@ -36,9 +37,19 @@ def numbers(text):
 
 
 THREADS = 128
+
+
+def tensor_product(depth):
+    """What each kernel tensor_product sums: 1 + 2 A B."""
+    row, k, column = np.arange(16)[:, None], np.arange(depth), np.arange(8)
+    return (1 + 2 * (((3 * row + 5 * k) % 7 - 3) @ ((2 * k[:, None] + 3 * column) % 5 - 2))).ravel().tolist()
+
+
 RIGHT = {
     "sums": [sum(range(THREADS)) + 1000 * THREADS * block for block in range(3)],
     "sums_in_static_memory": [sum(range(THREADS))] * 2,
+    "tensor_product_tf32": tensor_product(8),
+    "tensor_product_bf16": tensor_product(16),
     "half_a_warp": list(range(15, -1, -1)),
     "ordered_in_a_warp": [i ^ 1 for i in range(THREADS)],
     "meets_the_grid": [1, 2, 0],

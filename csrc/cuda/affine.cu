@@ -1,6 +1,8 @@
 #include "cuda/affine.cuh"
 
-#include <type_traits>
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
 
 #include "cuda/rule.cuh"
 
@@ -9,6 +11,16 @@ namespace relprop::cuda {
 namespace {
 
 using math::Part;
+
+bool starts_plain() {
+  const char* wish = std::getenv("RELPROP_CUDA_PLAIN");
+  return wish && std::string_view(wish) == "1";
+}
+
+std::atomic<Precision>& chosen_precision() {
+  static std::atomic<Precision> chosen{starts_plain() ? Precision::plain : Precision::float32};
+  return chosen;
+}
 
 constexpr int most_slots = 4;  // that a product without a rule sums at once
 
@@ -371,6 +383,9 @@ void run(const Layer<T>& layer, const Rule& rule, const T* z, T* r) {
 }
 
 }  // namespace
+
+Precision product_precision() { return chosen_precision(); }
+void set_product_precision(Precision precision) { chosen_precision() = precision; }
 
 template <class T>
 void affine_forward(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, T* z) {

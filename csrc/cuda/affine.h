@@ -8,6 +8,8 @@
 // channels of its group. Functions return once their kernels are on the stream. Pointers are to device memory.
 #pragma once
 
+#include <array>
+
 #include "machine/cuda/memory.h"
 #include "relprop/account.h"
 #include "relprop/rules.h"
@@ -30,6 +32,17 @@ struct AffineMap {
   Index x_size() const { return Index(groups) * inputs * places(); }  // of a sample
   Index z_size() const { return Index(groups) * outputs * positions(); }
 };
+
+// How float products are formed, by all maps of the process. double is always plain.
+//   plain     multiply-adds of the processor: u = 2⁻²⁴
+//   float32   three products on tensor cores, of numbers split into two of tf32: a product is off by 2⁻²¹ of itself at most
+//   tf32      one, of numbers rounded to 11 significant bits: u = 2⁻¹¹
+//   bf16      one, of numbers rounded to 8: u = 2⁻⁸
+// Sums are float in every one. float32 is the default, plain with RELPROP_CUDA_PLAIN=1.
+enum class Precision { plain, float32, tf32, bf16 };
+constexpr std::array<const char*, 4> words(Precision) { return {"plain", "float32", "tf32", "bf16"}; }
+Precision product_precision();
+void set_product_precision(Precision precision);
 
 // z = Σ_i x_i w_io + b_o; b (groups · outputs) or null
 template <class T>

@@ -2,6 +2,8 @@
 #include <pybind11/stl.h>
 
 #include "array.h"
+#include "bind/door.h"
+#include "cuda/affine.h"
 
 namespace py = pybind11;
 using namespace relprop;
@@ -56,5 +58,9 @@ void bind_cuda(py::module_& module) {
   module.def("versions", &cuda::versions);
   module.def("counters", &counters);
   module.def("reset_counters", &cuda::reset_counters);
+  module.def("precision", [] { return cuda::words({})[static_cast<std::size_t>(cuda::product_precision())]; });
+  module.def("set_precision", [](const py::object& name) {
+    cuda::set_product_precision(bind::choice<cuda::Precision>("name", name));
+  }, py::arg("name"));
   module.def("synchronize", [] { cuda::synchronize("synchronize", bind::current_stream("synchronize")); });
 }

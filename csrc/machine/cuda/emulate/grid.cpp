@@ -102,6 +102,7 @@ struct Thread {
 
 struct Warp {
   std::array<Thread*, warp_size> lanes{};
+  std::array<std::uint64_t, warp_size> words{};  // of the last meeting
   std::uint32_t epoch = 0;  // rendezvous of all its lanes so far
 };
 
@@ -402,7 +403,7 @@ std::uint64_t meet(unsigned mask, std::uint64_t word, Meeting meeting, int argum
     return self.word;
   }
   if (meeting == Meeting::barrier && whole) ++warp.epoch;
-  std::array<std::uint64_t, warp_size> words{};
+  std::array<std::uint64_t, warp_size>& words = warp.words;
   std::uint64_t votes = 0;
   for (int l = 0; l < warp_size; ++l)
     if (in(mask, l)) {
@@ -425,6 +426,12 @@ std::uint64_t meet(unsigned mask, std::uint64_t word, Meeting meeting, int argum
   }
   self.state = State::ready;
   return self.word;
+}
+
+const std::uint64_t* gather(unsigned mask, std::uint64_t word) {
+  Warp& warp = *grid->current->warp;
+  meet(mask, word, Meeting::all);
+  return warp.words.data();
 }
 
 void* shared_memory() { return grid->current->block->bytes(); }

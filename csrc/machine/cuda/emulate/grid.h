@@ -54,8 +54,11 @@ void sync_grid(const char* file = __builtin_FILE(), int line = __builtin_LINE())
 
 // The lanes of mask meet, each with a word, and take the word of another lane, or one bit of every lane's. Only
 // `barrier` orders what they wrote to shared memory.
-enum class Meeting { barrier, lane, down, up, exclusive_or, vote };
+enum class Meeting { barrier, lane, down, up, exclusive_or, vote, all };
 std::uint64_t meet(unsigned mask, std::uint64_t word, Meeting meeting, int argument = 0, int width = warp_size);
+
+// The lanes of mask meet, and each may read the words of all until it meets them again.
+const std::uint64_t* gather(unsigned mask, std::uint64_t word);
 
 // The block's dynamic shared memory: its bytes, and who touched them since the last barrier.
 void* shared_memory();
