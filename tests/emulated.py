@@ -41,12 +41,19 @@ def device():
     return (relprop.cuda, None) if _core.cuda.devices() else (None, f"no device ({_core.cuda.no_device()})")
 
 
-@contextmanager
-def in_place(name):
-    """A CUDA backend that stands behind the name "cuda"; the test is skipped where it cannot run."""
+def _running(name):
+    """A CUDA backend with plain products (test_parity_precision has the others); skips the test where it cannot run."""
     module, missing = backend() if name == "cuda-emulated" else device()
     if missing:
         pytest.skip(f"{name}: {missing}")
+    module.set_precision("plain")
+    return module
+
+
+@contextmanager
+def in_place(name):
+    """A CUDA backend that stands behind the name "cuda"; the test is skipped where it cannot run."""
+    module = _running(name)
     before, called = BACKENDS["cuda"], f"behind {name}"
     sys.modules[called] = module
     BACKENDS["cuda"] = replace(before, module=called, missing="")
@@ -58,10 +65,7 @@ def in_place(name):
 
 def for_parity(name):
     """A CUDA backend for tests that every backend runs: they are skipped where it cannot run, or has no kernel yet."""
-    module, missing = backend() if name == "cuda-emulated" else device()
-    if missing:
-        pytest.skip(f"{name}: {missing}")
-    module.set_precision("plain")  # the others have their own tests, test_parity_precision
+    module = _running(name)
     lenient = ModuleType(name)
     vars(lenient).update(vars(module))
     for function in pyref.__all__:

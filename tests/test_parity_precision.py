@@ -3,6 +3,9 @@
 The emulated device runs them as a real one does: the same fragments in the same lanes (csrc/machine/cuda/tensor.cuh).
 """
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import emulated
@@ -150,6 +153,17 @@ def test_the_largest_number_is_not_taken_for_infinity(backend):
     for precision in ("float32", "tf32"):
         with products(backend, precision):
             assert np.isfinite(backend.dense_forward(x, w, None)).all()
+
+
+@pytest.mark.parametrize(("wish", "precision"), [("", "float32"), ("1", "plain")])
+def test_how_products_are_formed_unless_said_otherwise(backend, wish, precision):
+    """Tensor cores, but for RELPROP_CUDA_PLAIN=1: of a process of its own."""
+    module = "relprop._cuda_emulated" if backend.__name__ == "cuda-emulated" else "relprop.cuda"
+    ask = f"import importlib; print(importlib.import_module({module!r}).precision())"
+    run = subprocess.run(
+        [sys.executable, "-c", ask], env=os.environ | {"RELPROP_CUDA_PLAIN": wish}, capture_output=True, text=True
+    )
+    assert run.stdout.split() == [precision], run.stderr
 
 
 def test_an_unknown_precision_is_refused(backend):
