@@ -6,6 +6,7 @@ the change is worth, (x' - x) W over the changed entries alone. Every value else
 which the forward pass recorded.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,17 +68,23 @@ def copied_output(run, rows, leaf_values):
         return run.repeated(rows.tolist(), leaf_values).output
     changed = {run.leaves[name]: _change(run.record[run.leaves[name]], rows, v) for name, v in leaf_values.items()}
     changed = {ref: change for ref, change in changed.items() if change is not None}
+    most = run.fitting
+    if len(rows) > most and any(isinstance(change, Whole) for change in changed.values()):  # keep it in the caches
+        parts = [slice(k, k + most) for k in range(0, len(rows), most)]
+        return np.concatenate([copied_output(run, rows[p], {n: v[p] for n, v in leaf_values.items()}) for p in parts])
     given = {run.leaves[name] for name in leaf_values}
+    readers = Counter(i for node in run.network.nodes.values() for i in node.inputs)
+    readers[run.output_ref] += 1
     for node in run.network.nodes.values():
-        if (node.name, 0) in given or not any(i in changed for i in node.inputs):
-            continue
-        x = [changed.get(i) for i in node.inputs]
-        y = _through(run, node, x, rows)
-        for k, part in enumerate(y if isinstance(y, tuple) else (y,)):
-            changed[node.name, k] = part
+        if (node.name, 0) not in given and any(i in changed for i in node.inputs):
+            y = _through(run, node, [changed.get(i) for i in node.inputs], rows)
+            changed |= zip(node.refs, y if isinstance(y, tuple) else (y,), strict=True)
+        readers.subtract(node.inputs)
+        for i in node.inputs:
+            if not readers[i]:  # nobody needs it any more, and its memory is still in the caches
+                changed.pop(i, None)
     S = changed.get(run.output_ref)
-    base = np.take(run.record[run.output_ref], rows, axis=0)
-    return target_value(np.take(run.v, rows, axis=0), base if S is None else _whole(S, base))
+    return target_value(np.take(run.v, rows, axis=0), _whole(S, run.record[run.output_ref], rows))
 
 
 def _finite(values):
@@ -143,18 +150,17 @@ def _through(run, node, x, rows):
         found = _together(backend, layer, x, bases, rows)
         if found is not None:
             return found
-    whole = [_whole(change, np.take(base, rows, axis=0)) for change, base in zip(x, bases, strict=True)]
+    whole = [_whole(change, base, rows) for change, base in zip(x, bases, strict=True)]
     y = layer.forward(backend, *whole)
     return tuple(map(Whole, y)) if layer.outputs > 1 else Whole(y)
 
 
-def _whole(change, base):
-    """Every value of every copy: the change put into the samples (b, ...)."""
+def _whole(change, base, rows):
+    """Every value of every copy (b, ...): the change put into the samples that the rows name."""
+    if isinstance(change, Whole):
+        return change.values
+    base = np.take(base, rows, axis=0)
     match change:
-        case None:
-            return base
-        case Whole():
-            return change.values
         case Entries():
             np.put_along_axis(base, change.places, change.values, axis=1)
         case Window():

@@ -58,7 +58,7 @@ def integrated_gradients(
         path        instead of a baseline: a callable α ↦ value (or {leaf: value}), a pair of callables (γ, γ′),
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
-        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold sixteen million
+        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold eight million
                     values, at most 128; never fewer than one of each sample
         progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.

@@ -51,9 +51,9 @@ class Run:
 
     @property
     def fitting(self):
-        """How many samples to evaluate together: as many as hold sixteen million values, at most 128."""
+        """How many samples to evaluate together: as many as hold eight million values, at most 128."""
         values = sum(int(np.prod(value.shape)) for value in self.record.values())
-        return max(1, min(128, 2**24 * len(self.v) // values))
+        return max(1, min(128, 2**23 * len(self.v) // values))
 
     @property
     def leaf_values(self):

@@ -46,7 +46,7 @@ def occlusion(
         fill        v: a number, an array that broadcasts to the input, {name: either}, or "mean": of each channel
                     over its image, of each sample's features otherwise
         aggregate   "mean", "per_area", "map" or "score"; all but patches cover each place once
-        batch_size  copies that are evaluated together, by default 128, or fewer that would hold sixteen million values
+        batch_size  copies that are evaluated together, by default 256, or fewer that would hold sixteen million values
         progress    wraps the loop over batches of copies, as tqdm does
         options     those of every method: `pyref.start`. With at= the units of those nodes are covered.
     Shapes
@@ -67,7 +67,7 @@ def occlusion(
     run = start(network, x, target, **options)
     covers = {name: _cover(run, name, unit, shape, stride) for name in run.leaves}
     fills = _fills(run, fill)
-    scores = _evaluate(run, covers, fills, batch_size or run.fitting, progress or (lambda steps: steps))
+    scores = _evaluate(run, covers, fills, batch_size or 2 * run.fitting, progress or (lambda steps: steps))
     maps = {run.leaves[name]: _gather(run, cover, scores[name], aggregate) for name, cover in covers.items()}
     return Attribution(
         "occlusion",
