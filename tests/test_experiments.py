@@ -497,3 +497,28 @@ def test_the_marked_numbers_are_the_right_attributions(tmp_path, monkeypatch):
     about = json.loads((tmp_path / "numbers.json").read_text())
     assert about["expectations"][0]["verdict"] == DIFFERS  # twenty steps are too few to learn to add
     assert set(about["numbers"]["addition"]["error"]) == set(toy.METHODS)
+
+
+def test_networks_are_also_trained_on_where_pixels_are_missing(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    from relprop.experiments import roar, training
+
+    seen = []
+
+    def classifier(kind, problem, activation="relu", *, seed=0, epochs=None, data=None):
+        if data is not None:
+            seen.append(np.asarray(data[0]))
+        return relprop.zoo("digits-cnn-relu", "float32")
+
+    import relprop
+
+    monkeypatch.setattr(training, "classifier", classifier)
+    monkeypatch.setattr(roar, "PLACES", ("FullGrad",))
+    run = runs.Run(EXPERIMENTS["roar"], Settings("roar", "digits", 10, 0, "pyref", True), tmp_path)
+    maps = {"FullGrad": np.arange(64.0).reshape(1, 1, 8, 8).repeat(10, axis=0)}
+    run._kept = {"maps-train": maps, "maps-test": maps}
+    found = roar._accuracy("FullGrad", run, places=True)
+    assert found["accuracy"].shape == (1, 3) and found["at"].tolist() == [0, *roar.QUICK_FRACTIONS]
+    for images, kept in zip(seen, (64, 45, 19), strict=True):  # the k greatest are black, the image is not there
+        assert (images.reshape(10, 64) == (np.arange(64) < kept)).all()

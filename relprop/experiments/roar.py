@@ -14,8 +14,13 @@ from relprop.experiments.problem import open_problem, sources
 
 RUNS, FRACTIONS = 3, (0.1, 0.3, 0.5, 0.7, 0.9)
 QUICK_RUNS, QUICK_FRACTIONS = 2, (0.3, 0.7)
+TOLD = (
+    "a network that is trained again also sees where pixels are missing, as the paper says of this benchmark; in small "
+    "images the places alone tell the class (see the table), so that accuracy says little about what was removed"
+)
 EPOCHS, QUICK_EPOCHS = 15, 10
 RANDOM, SQUARED = "random", "SmoothGrad squared"
+PLACES = ("FullGrad", RANDOM)  # whose places are also learned without the images
 LABELS = (FULLGRAD, "Grad-CAM", "input gradient", SQUARED, "integrated gradients", RANDOM)
 
 
@@ -28,6 +33,7 @@ def pieces(run):
         *model_pieces(run, "bn"),
         *(Piece(f"maps-{part}", partial(_maps, part)) for part in ("train", "test")),
         *(Piece(f"accuracy-{k}", partial(_accuracy, label)) for k, label in enumerate(LABELS)),
+        *(Piece(f"places-{k}", partial(_accuracy, label, places=True)) for k, label in enumerate(PLACES)),
     ]
 
 
@@ -53,7 +59,8 @@ def _maps(part, run):
     return {label: np.concatenate([maps[label] for maps in found]) for label in LABELS if label != RANDOM}
 
 
-def _accuracy(label, run):
+def _accuracy(label, run, places=False):
+    """Of networks trained again; `places`: on white images, which show where pixels are missing and no more."""
     from relprop.experiments.training import classifier
 
     problem = open_problem(run.settings.data)
@@ -69,9 +76,12 @@ def _accuracy(label, run):
         else {RANDOM: run.rng(part).normal(size=(n, 1, *x.shape[2:]))}
         for part, n in (("train", len(x)), ("test", len(u)))
     ]
+    options: dict = {"runs": QUICK_RUNS if run.quick else RUNS}
+    if places:
+        x, u, options = np.ones_like(x), np.ones_like(u), {"runs": 1, "baseline": "zero"}
     found = pyref.roar(
-        train, x, known[0], labels=y, test=(u, known[1], v), fractions=fractions(run), mask="pixel",
-        runs=QUICK_RUNS if run.quick else RUNS, random=False, seed=run.settings.seed,
+        train, x, known[0], labels=y, test=(u, known[1], v), fractions=fractions(run), mask="pixel", random=False,
+        seed=run.settings.seed, **options,
     )  # fmt: skip
     return {"accuracy": found[label], "at": found.at}
 
@@ -80,6 +90,7 @@ def numbers(run):
     return {
         "fractions": run["accuracy-0"]["at"],
         "accuracy": {label: run[f"accuracy-{k}"]["accuracy"] for k, label in enumerate(LABELS)},
+        "accuracy by places alone": {label: run[f"places-{k}"]["accuracy"] for k, label in enumerate(PLACES)},
         "accuracy of the network explained": accuracy(run["bn"], open_problem(run.settings.data), run.backend),
     }
 
@@ -116,6 +127,10 @@ def pictures(run, n):
 
 def tables(run, n):
     rows = [[label, *map(float, np.mean(values, axis=0))] for label, values in n["accuracy"].items()]
+    rows += [
+        [f"{label}, its places without the image", *map(float, np.mean(values, axis=0))]
+        for label, values in n["accuracy by places alone"].items()
+    ]
     head = ("map", *(f"{100 * f:.0f} % removed" for f in n["fractions"]))
     return [Table("roar", "Accuracy, mean over trainings", head, rows)]
 
@@ -131,11 +146,11 @@ EXPERIMENT = Experiment(
     "gradients.",
     expectations=(
         Expectation("the networks learn the task with all pixels", _learned),
-        Expectation("removing FullGrad's pixels lowers accuracy more than random ones", _below_random),
+        Expectation("removing FullGrad's pixels lowers accuracy more than random ones", _below_random, TOLD),
         Expectation(
             "removing FullGrad's pixels lowers accuracy more than those of every other map",
             _lowest,
-            "an image of 8 × 8 pixels has no regions for a map to fill",
+            TOLD,
         ),
     ),
     sources=sources("digits", "photographs", "cifar100"),

@@ -1,5 +1,6 @@
 """Curves with bands, intervals and bars, in colours that the colour-blind tell apart, and dashes."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,7 +255,7 @@ def bars_figure(groups, ylabel, *, errors=None, note=""):
                 axes.text(place, 0, "no value", **words)
         axes.bar(at, values, width, yerr=error, color=styles[name][0], label=name, error_kw={"linewidth": 0.8})
     axes.axhline(0, color=QUIET, linewidth=0.8)
-    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xticks(range(len(groups)), [textwrap.fill(g, 14, break_long_words=False) for g in groups])
     axes.set_ylabel(ylabel, fontsize=8.5)
     _quiet(axes)
     _legend(figure, [axes], per_line, legend, note)
