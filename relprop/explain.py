@@ -39,7 +39,7 @@ def explain(
                   names. On "cuda" arrays of the host are copied to the device once, and results back; a network's
                   parameters are copied at its first call and stay there as long as the network does; nothing waits
                   before the end, but for methods that look at numbers on their way: exact and adaptive integrals,
-                  full gradients, Excitation Backprop (whether inputs are negative), and the box of z^B
+                  full gradients, Excitation Backprop (whether inputs are negative), boxes of z^B that are arrays
         preset    name of a library or paper whose settings are taken where `options` says nothing:
                   `pyref.PRESETS`
         memory    a cap, "1GB" or a number of bytes, on what is held beyond model and input while it is explained;

@@ -1,6 +1,6 @@
 """Where a call of explain computes: arrays go there when it begins, and its results come back when it ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -68,15 +68,17 @@ class Device:
     """In device memory: NumPy's arrays are copied there and their results back, once; other libraries' arrays are read
     where they lie, on the stream that their library computes on, and so are the results by them.
 
-    Nothing waits before the end. That is why what is not finite is judged there: `check_finite` only begins to look.
+    Nothing waits before the end. That is why what is not finite, or outside of a box, is judged there: the backend that
+    a method gets only begins to look.
     """
 
     def __init__(self, module, guests):
         self._module, self._compiled = module, module.compiled
         self._first, guest = next(iter(guests.items()))
         self._from_host = not guest.on_device
-        self._looked_at: list[tuple[str, Any, Any]] = []
-        self.backend = SimpleNamespace(**vars(module) | {"check_finite": self._check_finite})
+        self._looked_at: list[tuple[Any, Callable[[], Any]]] = []  # (whether all is well, what raises where it is not)
+        boxed = {name: self._boxed(getattr(module, name)) for name in ("dense_relevance", "conv_relevance")}
+        self.backend = SimpleNamespace(**vars(module) | boxed | {"check_finite": self._check_finite})
         self._device = self._compiled.current_device()
         if self._from_host:
             return
@@ -94,7 +96,7 @@ class Device:
         """Back to the stream and the device before, whatever happened.
 
         Raises
-            ValueError  what was looked at is not finite: a better reason than any that came of it.
+            ValueError  what was looked at is not well: a better reason than any that came of it.
         """
         try:
             if isinstance(error, ValueError):
@@ -179,15 +181,27 @@ class Device:
 
     def _check_finite(self, name, array):
         if array.dtype.kind == "f":
-            self._looked_at.append(
-                (name, array, self._compiled.reduce("finite", array, [True] * array.ndim, np.dtype(bool)))
-            )
+            is_finite = self._compiled.reduce("finite", array, [True] * array.ndim, np.dtype(bool))
+            self._looked_at.append((is_finite, lambda: check_finite(name, self.read(array))))
+
+    def _boxed(self, relevance):
+        """A relevance function that does not wait to see whether its input lies in the box of z^B."""
+
+        def unless_outside(x, w, b, R, rule, *args, **options):
+            is_box = isinstance(rule, pyref.ZBox) and rule.out_of_range == "raise"
+            if is_box and all(isinstance(bound, int | float) for bound in (rule.low, rule.high)):
+                is_inside = ~((x < rule.low) | (x > rule.high)).any()
+                self._looked_at.append((is_inside, lambda: rule.input_part(0, self.read(x))))
+                return relevance(x, w, b, R, replace(rule, out_of_range="clip"), *args, **options)
+            return relevance(x, w, b, R, rule, *args, **options)
+
+        return unless_outside
 
     def finished(self, result):
         """The result. NumPy's callers have in host memory what is per input or per sample, after one wait.
 
         Raises
-            ValueError  what was looked at is not finite.
+            ValueError  what was looked at is not finite, or outside of a box.
         """
         kept = {"settings": result.settings}
         if self._from_host:
@@ -199,12 +213,12 @@ class Device:
         return finished
 
     def _judge(self, arrays=()):
-        """The arrays in host memory, unless what was looked at is not finite."""
+        """The arrays in host memory, unless what was looked at is not well."""
         looked_at, self._looked_at = self._looked_at, []
-        answers = self._compiled.to_host_together([*(is_finite for *_, is_finite in looked_at), *arrays])
-        for (name, array, _), is_finite in zip(looked_at, answers, strict=False):
-            if not is_finite.all():
-                check_finite(name, self.read(array))  # raises
+        answers = self._compiled.to_host_together([*(is_well for is_well, _ in looked_at), *arrays])
+        for (_, complain), is_well in zip(looked_at, answers, strict=False):
+            if not is_well.all():
+                complain()
         return answers[len(looked_at) :]
 
     def _ours(self, value):

@@ -285,26 +285,28 @@ def counted(cuda, call):
     return answer, cuda.counters()
 
 
-ONE_WAY = ["gradient", "gradient_times_input", "saliency", "lrp", "deeplift", "guided_backprop", "deep_taylor"]
+ONE_WAY = ["gradient", "gradient_times_input", "saliency", "lrp", "deeplift", "guided_backprop", "deep_taylor", "box"]
 
 
 @pytest.mark.parametrize("method", ONE_WAY)
 def test_only_the_input_is_copied_there_and_only_results_come_back(cuda, method):
     """Between the two nothing waits, and parameters stay where they were copied to at the first call."""
     network, x = NETWORKS["cnn"], inputs("cnn")
+    is_box = method == "box"  # its bounds are copied there, and whether x lies between them comes back
+    method, options = ("deep_taylor", {"low": -9, "high": 9.0}) if is_box else (method, {})
 
     def explain(v):
-        return relprop.explain(network, v, method, backend="cuda")
+        return relprop.explain(network, v, method, backend="cuda", **options)
 
     explain(x)
     first, costs = counted(cuda, lambda: explain(x))
-    assert costs["uploads"] == 1
-    assert costs["downloads"] == 4  # values, output, and whether x and the network's output are finite
+    assert costs["uploads"] == 1 + 2 * is_box
+    assert costs["downloads"] == 4 + is_box  # values, output, and whether x and the network's output are finite
     assert costs["waits"] == 1
     _, costs = counted(cuda, lambda: (first.values, first.output))
     assert costs["downloads"] == costs["waits"] == 0
     _, costs = counted(cuda, lambda: explain(x[:1]))
-    assert costs["uploads"] == 1
+    assert costs["uploads"] == 1 + 2 * is_box
 
 
 def test_parameters_are_released_with_their_network(cuda):
@@ -506,6 +508,20 @@ def test_what_is_not_finite_is_refused_in_pyrefs_words(cuda, where):
         answers.append(str(error.value))
     assert answers[0] == answers[1]
     assert np.isnan(relprop.explain(network, x * np.nan, "gradient", backend="cuda", allow_nonfinite=True).output).all()
+
+
+@pytest.mark.parametrize(("net", "first"), [("cnn", "conv1"), ("mlp", "dense1")])
+@pytest.mark.parametrize("low", [-0.5, np.array(-0.5)], ids=["number", "array"])
+def test_an_input_outside_of_its_box_is_refused_in_pyrefs_words(cuda, net, first, low):
+    network, x = NETWORKS[net], inputs(net)
+    answers = []
+    for backend in ("pyref", "cuda"):
+        with pytest.raises(ValueError, match="widen the box") as error:
+            relprop.explain(network, x, rule={first: pyref.ZBox(low, 9.0)}, backend=backend)
+        answers.append(str(error.value))
+    assert answers[0] == answers[1]
+    options = {"rule": {first: pyref.ZBox(low, 9.0, out_of_range="clip")}}
+    close(relprop.explain(network, x, "lrp", TARGET, "cuda", **options).values, textbook("lrp", options), network, x)
 
 
 def test_out_of_memory_says_what_was_needed_and_the_next_call_works(cuda, monkeypatch):
