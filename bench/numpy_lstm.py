@@ -1,4 +1,7 @@
-"""LRP through an LSTM as it is usually written in NumPy: sample by sample, step by step, messages as whole matrices."""
+"""LRP through an LSTM as [arras2017] publish it in NumPy: sample by sample, step by step, messages as whole matrices.
+
+Sums go through the same function as weights, by way of identity matrices: so do those of the cell.
+"""
 
 import numpy as np
 
@@ -29,12 +32,12 @@ def _sample(x, lstm, dense, target, epsilon):
     out = h[steps] @ dense.w + dense.b
     seed = np.where(np.arange(len(out)) == target, out, 0)
     R_h, R_c = _messages(h[steps], dense.w, out, seed, epsilon), np.zeros(d, x.dtype)
-    block = slice(2 * d, 3 * d)
+    block, eye = slice(2 * d, 3 * d), np.eye(d, dtype=x.dtype)
     R_x = np.zeros_like(x)
     for t in reversed(range(steps)):
         R_c = R_c + R_h
-        share = R_c / (c[t + 1] + epsilon * np.where(c[t + 1] >= 0, 1, -1))
-        R_g, R_c = i[t] * g[t] * share, f[t] * c[t] * share
+        R_g = _messages(i[t] * g[t], eye, c[t + 1], R_c, epsilon)
+        R_c = _messages(f[t] * c[t], eye, c[t + 1], R_c, epsilon)
         R_x[t] = _messages(x[t], w_x[:, block], z[t, block], R_g, epsilon)
         R_h = _messages(h[t], w_h[:, block], z[t, block], R_g, epsilon)
     return R_x
