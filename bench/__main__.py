@@ -31,7 +31,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="Small sizes, and only whether values are right")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON")] = False,
     save: Annotated[str, typer.Option(help="Keep the results under results/<this name>, row by row")] = "",
-    budget: Annotated[float, typer.Option(help="Seconds of runs after which a row ends with fewer of them")] = 60,
+    budget: Annotated[float, typer.Option(help="Seconds of runs after which a row ends with fewer of them")] = 45,
     scale: Annotated[bool, typer.Option("--scaling", help="How our time grows with size, in place of rows")] = False,
     page: Annotated[bool, typer.Option(help="Only print bench/README.md from the results")] = False,
     list_rows: Annotated[bool, typer.Option("--list", help="Only list the rows")] = False,

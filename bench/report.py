@@ -114,8 +114,8 @@ _PAGE = """# Bench
 
 Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
 contender runs in a process of its own, in turn with the others; the time is the median of the runs, the spread half
-the distance of their quartiles; what takes twenty seconds or more runs once. *Extra memory* is the most that the first
-run held beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back
+the distance of their quartiles; what takes fifteen seconds or more runs once. *Extra memory* is the most that a run
+held beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back
 must find again. *Of SGEMM* is the rate at which the products went through that the method cannot do without
 (`bench/cost.py`), as a share of the rate of a large float32 matrix product in the same run. *Factor* is the time of the
 fastest peer over ours.
