@@ -14,6 +14,20 @@ struct Sum {
   Factor bias = Factor::none;  // still to be added
 };
 
+// The sum in double, in lanes that do not wait for one another.
+template <class T>
+double sum_of(const T* v, Index count) {
+  constexpr Index lanes = 16;
+  double sums[lanes] = {};
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (Index k = 0; k < lanes; ++k) sums[k] += static_cast<double>(v[i + k]);
+  for (Index k = 0; i < count; ++i, ++k) sums[k] += static_cast<double>(v[i]);
+  double sum = 0;
+  for (Index k = 0; k < lanes; ++k) sum += sums[k];
+  return sum;
+}
+
 // Shares and what is kept, for the outputs of some samples.
 template <class T, class Rule>
 class Splitter {
@@ -151,13 +165,16 @@ class Splitter {
       for (int p = 0; p < parts; ++p)
         if (s[p]) std::copy_n(shares[p], count, s[p] + offset);
       if (!account) return;
+      T by_stabilizer_of[block], dropped_of[block];
       for (Index i = 0; i < count; ++i) {
         T z_i[max_parts], stabilizer_i, dropped_i;
         for (int p = 0; p < max_parts; ++p) z_i[p] = here.z[p][i];
         rule.kept(R_[offset + i], z_i, e, stabilizer_i, dropped_i);
-        by_stabilizer += static_cast<double>(stabilizer_i);
-        dropped += static_cast<double>(dropped_i);
+        by_stabilizer_of[i] = stabilizer_i;
+        dropped_of[i] = dropped_i;
       }
+      by_stabilizer += sum_of(by_stabilizer_of, count);
+      dropped += sum_of(dropped_of, count);
       if (!b_) return;
       T* bias = account->bias + offset;
       std::fill_n(bias, count, T(0));
