@@ -4,11 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from parity import values
+from bound import sum_bound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parity import DTYPES, assert_relevance, assert_within, generators, values, widened
 from test_cpu import PASSES
+from test_parity import RULES
 
 import pyref
 import relprop.cpu as cpu
+from pyref.layers.conv import conv_terms, conv_windows
 from relprop import _core
 
 
@@ -262,6 +267,131 @@ def test_a_sample_has_its_own_bits():
         assert (cpu.conv_forward(x[one], w, b, padding=1) == z[one]).all()
         assert (cpu.conv_gradient(x[one], w, b, G[one], padding=1) == G_x[one]).all()
         assert (cpu.conv_relevance(x[one], w, b, G[one], pyref.Epsilon(), padding=1) == r[one]).all()
+
+
+# ---- where most sources are zero: value by value ----
+
+
+def with_zeros(shape, dtype, rng, share=0.8, draw=None):
+    """Values of which about such a share is 0."""
+    v = rng.normal(size=shape) if draw is None else draw(shape)
+    return (v * (rng.random(shape) >= share)).astype(dtype)
+
+
+def is_met_value_by_value(call):
+    """Whether that schedule answered: beside counting zeros it packs the weights and lists what is there."""
+    _core.reset_counters()
+    call()
+    return _core.counters()["allocations"] > 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axes", [(9, 10), (14, 14), (5, 65), (130, 3), (33, 47), (1, 9, 10)], ids=str)
+@pytest.mark.parametrize(("c", "o"), [(64, 64), (17, 200), (200, 17)])
+def test_what_is_not_zero_meets_its_weights(c, o, axes, dtype):
+    """In whole numbers, across the edges of blocks of channels, of tiles and of samples, beside what is dense."""
+    rng = np.random.default_rng(0)
+    x = with_zeros((3, c, *axes), dtype, rng, draw=lambda shape: rng.integers(-3, 4, size=shape))
+    x[1] = whole(x[1].shape, dtype, 1)  # a sample that has few zeros
+    w, b = whole((o, c, *(1,) * (len(axes) - 2), 3, 3), dtype, 2), whole((o,), dtype, 3)
+    options = {"padding": (0,) * (len(axes) - 2) + (1, 1)}
+    z = pyref.conv_forward(x, w, b, **options)
+    assert (cpu.conv_forward(x, w, b, **options) == z).all()
+    G = with_zeros(z.shape, dtype, rng, draw=lambda shape: rng.integers(-3, 4, size=shape))
+    assert (cpu.conv_gradient(x, w, b, G, **options) == pyref.conv_gradient(x, w, b, G, **options)).all()
+    if (c, o) == (64, 64) and axes != (5, 65):
+        assert is_met_value_by_value(lambda: cpu.conv_forward(x[:1], w, b, **options))
+        assert is_met_value_by_value(lambda: cpu.conv_gradient(x[:1], w, b, G[:1], **options))
+    assert not is_met_value_by_value(lambda: cpu.conv_forward(x[1:2], w, b, **options))
+
+
+@pytest.mark.parametrize("padding", [0, ((2, 0), (0, 1))], ids=str)
+@pytest.mark.parametrize("stride", [1, 3])
+def test_what_is_not_zero_travels_back_through_a_stride(stride, padding):
+    x = whole((1, 64, 40, 41), np.float32, 0)
+    w = whole((64, 64, 3 * stride, 3 * stride), np.float32, 1)
+    options = {"stride": stride, "padding": padding}
+    rng, z = np.random.default_rng(0), pyref.conv_forward(x, w, None, **options)
+    G = with_zeros(z.shape, np.float32, rng, draw=lambda shape: rng.integers(-3, 4, size=shape))
+    assert (cpu.conv_gradient(x, w, None, G, **options) == pyref.conv_gradient(x, w, None, G, **options)).all()
+    assert is_met_value_by_value(lambda: cpu.conv_gradient(x, w, None, G, **options))
+
+
+def few(dtype, rng, n=1):
+    """x, w, b, R of a convolution in which four values of five are 0."""
+    channels = 64 if dtype == np.float32 else 32
+    x, R = (with_zeros((n, channels, 9, 10), dtype, rng) for _ in range(2))
+    return x, values("normal", (channels, channels, 3, 3), dtype, rng), values("normal", (channels,), dtype, rng), R
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=5)
+@given(rng=generators)
+def test_sums_value_by_value(dtype, rng):
+    x, w, b, G = few(dtype, rng)
+    wide_x, wide_w, wide_b, wide_G = (widened(a, dtype) for a in (x, w, b, G))
+    size = pyref.conv_forward(abs(wide_x), abs(wide_w), abs(wide_b), padding=1)
+    want, got = pyref.conv_forward(wide_x, wide_w, wide_b, padding=1), cpu.conv_forward(x, w, b, padding=1)
+    assert_within(got, want, sum_bound(w[0].size + 1, size, dtype), dtype, "conv, value by value")
+    size = pyref.conv_gradient(wide_x, abs(wide_w), None, abs(wide_G), padding=1)
+    want, got = pyref.conv_gradient(wide_x, wide_w, None, wide_G, padding=1), cpu.conv_gradient(x, w, b, G, padding=1)
+    assert_within(got, want, sum_bound(w[:, 0].size, size, dtype), dtype, "conv gradient, value by value")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in pyref.RULES if name != "pass_"])
+@settings(max_examples=3)
+@given(rng=generators, data=st.data())
+def test_relevance_value_by_value(name, dtype, rng, data):
+    x, w, b, R = few(dtype, rng)
+    rule = data.draw(st.sampled_from(RULES[name]))
+    if name == "z_box" and rule.out_of_range == "raise":
+        x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    wide = [widened(a, dtype) for a in (x, w, b, R)]
+    terms = conv_terms(wide[0], wide[1], conv_windows(wide[0], wide[1], 1, 1, 1, 1), 1)
+    arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule, "padding": 1}
+    if name in ("epsilon", "z_plus", "alpha_beta"):
+        assert is_met_value_by_value(lambda: cpu.conv_relevance(**arguments))
+    assert_relevance(
+        "conv_relevance",
+        cpu,
+        arguments,
+        terms,
+        wide[2].reshape(-1, 1, 1),
+        wide[3],
+        rule,
+        dtype,
+        f"{name}, value by value",
+    )
+
+
+def test_bits_of_what_is_met_value_by_value(two_threads):
+    """They are a sample's own, whatever the threads and the samples beside it."""
+    x, w, b, R = few(np.float32, np.random.default_rng(0), n=4)
+    x[2] = np.random.default_rng(1).normal(size=x[2].shape)
+    calls = [
+        lambda rows: cpu.conv_forward(x[rows], w, b, padding=1),
+        lambda rows: cpu.conv_gradient(x[rows], w, b, R[rows], padding=1),
+        lambda rows: cpu.conv_relevance(x[rows], w, b, R[rows], pyref.Epsilon(), padding=1),
+        lambda rows: cpu.conv_relevance(abs(x[rows]), w, b, R[rows], pyref.AlphaBeta(), padding=1),
+    ]
+    for call in calls:
+        together = call(slice(None))
+        assert (np.concatenate([call(slice(n, n + 1)) for n in range(4)]) == together).all()
+        for threads in (1, 3):
+            cpu.set_threads(threads)
+            assert (call(slice(None)) == together).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_zero(bad):
+    x, w, b, G = few(np.float32, np.random.default_rng(0), n=2)
+    x[1, 3, 4, 5] = G[1, 3, 4, 5] = bad
+    with np.errstate(all="ignore"):
+        for ask in (lambda m: m.conv_forward(x, w, b, padding=1), lambda m: m.conv_gradient(x, w, b, G, padding=1)):
+            want, got = ask(pyref), ask(cpu)
+            assert (np.isfinite(got) == np.isfinite(want)).all()
+            assert (np.isnan(got) == np.isnan(want)).all()
 
 
 # ---- what is not finite ----

@@ -1,12 +1,16 @@
 #include "window.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "machine/blas.h"
 
 namespace relprop::cpu {
 namespace {
+
+Index grain(Index length) { return std::max<Index>(1, (1 << 15) / std::max<Index>(1, length)); }
 
 // ---- the sources of a place ----
 
@@ -133,28 +137,50 @@ struct Weights {
   Index row, outers, outer_step, inners;
 };
 
+#ifdef __GNUC__
+#define RELPROP_INLINE __attribute__((always_inline)) inline
+#else
+#define RELPROP_INLINE inline
+#endif
+
+template <int count>
+using Counted = std::make_integer_sequence<int, count>;
+template <int... i>
+using Each = std::integer_sequence<int, i...>;
+
+template <class Vector, class T>
+RELPROP_INLINE Vector read(const T* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof(Vector));
+  return v;
+}
+template <class Vector, class T>
+RELPROP_INLINE void write(Vector v, T* to) {
+  std::memcpy(to, &v, sizeof(Vector));
+}
+
 // sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sums and sources lie `stride` apart
-template <class T, int rows, int registers>
-void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
+template <class T, int rows, int registers, int... v, int... i>
+void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add, Each<v...>, Each<i...>) {
   using Vector = typename Register<T>::type;
-  Vector sum[rows][registers];
-  for (int i = 0; i < rows; ++i)
-    for (int v = 0; v < registers; ++v) {
-      sum[i][v] = Vector{};
-      if (add) std::memcpy(&sum[i][v], sums + i * stride + v * lanes<T>, sizeof(Vector));
-    }
+  struct {
+    Vector of[rows * registers];
+  } sum;
+  ((sum.of[i] = add ? read<Vector>(sums + i / registers * stride + i % registers * lanes<T>) : Vector{}), ...);
   const Index row = weights.row, inners = weights.inners;
   for (Index outer = 0; outer < weights.outers; ++outer) {
     const T* w = weights.data + outer * weights.outer_step;
     for (Index inner = 0; inner < inners; ++inner, sources += stride) {
-      Vector seen[registers];
-      for (int v = 0; v < registers; ++v) std::memcpy(&seen[v], sources + v * lanes<T>, sizeof(Vector));
-      for (int i = 0; i < rows; ++i)
-        for (int v = 0; v < registers; ++v) sum[i][v] += w[i * row + inner] * seen[v];
+      const Vector seen[registers] = {read<Vector>(sources + v * lanes<T>)...};
+      ((sum.of[i] += w[i / registers * row + inner] * seen[i % registers]), ...);
     }
   }
-  for (int i = 0; i < rows; ++i)
-    for (int v = 0; v < registers; ++v) std::memcpy(sums + i * stride + v * lanes<T>, &sum[i][v], sizeof(Vector));
+  (write(sum.of[i], sums + i / registers * stride + i % registers * lanes<T>), ...);
+}
+
+template <class T, int rows, int registers>
+void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
+  multiply<T, rows, registers>(weights, sources, sums, stride, add, Counted<registers>{}, Counted<rows * registers>{});
 }
 
 template <class T, int rows>
@@ -204,16 +230,28 @@ struct Entry {
   Index to, count, low, high, sample, offset;
 };
 
+// What is asked for: the arguments of window_sums, of samples [first, first + samples), and the places of some phases.
+template <class T>
+struct Question {
+  const WindowSize& size;
+  const Way way;
+  const T* const w;
+  const std::vector<Summand<T>>& summands;
+  const Constants<T>& constants;
+  const std::function<void(const Run<T>&)>& finish;
+  Index first, samples;
+  std::vector<Phase> phases;
+};
+
 template <class T>
 class WindowSums {
   static constexpr Index most_places = products * width<T>;
 
  public:
-  WindowSums(const WindowSize& size, Index samples, Way way, const T* w, const std::vector<Summand<T>>& summands,
-             const Constants<T>& constants, const std::function<void(const Run<T>&)>& finish)
-      : way_(way), w_(w), summands_(summands), constants_(constants), finish_(finish), start_(start_of(size, way)),
-        end_(end_of(size, way)), samples_(samples), groups_(size.groups), kernel_(product_of(size.windows.kernel)),
-        phases_(phases_of(size, way)) {}
+  explicit WindowSums(const Question<T>& q)
+      : way_(q.way), w_(q.w), summands_(q.summands), constants_(q.constants), finish_(q.finish), start_(start_of(q.size, q.way)),
+        end_(end_of(q.size, q.way)), first_(q.first), samples_(q.samples), groups_(q.size.groups),
+        kernel_(product_of(q.size.windows.kernel)), phases_(q.phases) {}
 
   void run() const {
     Index units = 0;
@@ -307,7 +345,7 @@ class WindowSums {
       Index i = begin + at;
       Stretch& one = out[count];
       for (int a = window_axes - 1; a >= 0; i /= phase.counts[a--]) one.place[a] = i % phase.counts[a];
-      one.sample = i;
+      one.sample = first_ + i;
       one.at = at;
       one.count = std::min(places - at, phase.counts[2] - one.place[2]);
       at += one.count;
@@ -408,18 +446,326 @@ class WindowSums {
   const Constants<T>& constants_;
   const std::function<void(const Run<T>&)>& finish_;
   const End start_, end_;
-  const Index samples_, groups_, kernel_;
-  const std::vector<Phase> phases_;
+  const Index first_, samples_, groups_, kernel_;
+  const std::vector<Phase>& phases_;
 };
 
-Index grain(Index length) { return std::max<Index>(1, (1 << 15) / std::max<Index>(1, length)); }
+// ---- the schedule where many sources are 0 ----
+//
+// A product of panels multiplies zeros too. After a ReLU half of an image is 0, and on the way back to maxima three
+// quarters of a signal. Here registers lie along the channels of the end instead of the places, and each source that
+// is not 0 meets the weights of its taps: what is 0 costs nothing. Bits differ from those of panels, so which schedule
+// a sample gets depends on nothing but that sample. For kernels of three by three: with fewer taps a source is too
+// little work for what finding it costs.
+
+constexpr Index terms_at_once = 16;      // channels of the start whose weights stay in the first cache
+constexpr Index places_at_once = 512;    // whose sums, of the channels of a job, stay in the second
+constexpr Index longest_row = 64;        // of such places, and of sources that are listed together
+constexpr Index sums_at_once = 1 << 17;  // so many of a job
+constexpr Index channels_looked_at = 4;  // one of so many, for the share of zeros
+constexpr Index most_left = 2;           // of `in_all` products, where this is less work
+constexpr Index in_all = 3;
+constexpr Index places_that_pay = 64;  // for packing weights: so many spared products of each
+
+// A source that is not 0, and where the weights of its channel begin.
+template <class T>
+struct Event {
+  T value;
+  std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> weights;
+};
+
+// The sums of `across` x `across` places and `registers` registers of channels, while the events of the
+// `window` x `window` sources that they see are added: side x side of them to each place. Everything is spelled out
+// for the compiler, so that the sums stay in registers from the first source to the last.
+template <class T>
+struct Cell {
+  static constexpr int side = 3, across = 2, window = across + side - 1, registers = most_rows == 8 ? 4 : 2;
+  static constexpr int all = across * across * registers;
+  static constexpr Index channels = registers * lanes<T>, weights = side * side * channels;  // weights of a term
+  using Vector = typename Register<T>::type;
+  struct Sums {
+    Vector of[all];
+  };
+
+  // events, counts: of the sources from the first that the first place sees; rows of sources lie `row` apart, of sums `sums_row`
+  static void run(const Event<T>* events, const int* counts, Index row, const T* panel, T* sums, Index sums_row) {
+    Sums here;
+    load(here, sums, sums_row, Counted<all>{});
+    add_all(events, counts, row, panel, here, Counted<window * window>{});
+    store(here, sums, sums_row, Counted<all>{});
+  }
+
+ private:
+  template <int i>
+  static RELPROP_INLINE Index at(Index sums_row) {
+    constexpr int place = i / registers;
+    return place / across * sums_row + place % across * channels + i % registers * lanes<T>;
+  }
+  template <int... i>
+  static RELPROP_INLINE void load(Sums& here, const T* sums, Index sums_row, Each<i...>) {
+    ((here.of[i] = read<Vector>(sums + at<i>(sums_row))), ...);
+  }
+  template <int... i>
+  static RELPROP_INLINE void store(const Sums& here, T* sums, Index sums_row, Each<i...>) {
+    (write(here.of[i], sums + at<i>(sums_row)), ...);
+  }
+
+  template <int... source>
+  static RELPROP_INLINE void add_all(const Event<T>* events, const int* counts, Index row, const T* panel, Sums& here, Each<source...>) {
+    (add_events<source>(events + (source / window * row + source % window) * terms_at_once,
+                        counts[source / window * row + source % window], panel, here, Counted<all>{}),
+     ...);
+  }
+  template <int source, int... i>
+  static RELPROP_INLINE void add_events(const Event<T>* event, int count, const T* panel, Sums& here, Each<i...>) {
+    for (const Event<T>* last = event + count; event < last; ++event) {
+      const T value = event->value;
+      const T* w = panel + event->weights;
+      (add<source, i>(value, w, here), ...);
+    }
+  }
+  template <int source, int i>
+  static RELPROP_INLINE void add(T value, const T* w, Sums& here) {
+    constexpr int place = i / registers, k0 = source / window - place / across, k1 = source % window - place % across;
+    if constexpr (k0 >= 0 && k0 < side && k1 >= 0 && k1 < side)
+      here.of[i] += value * read<Vector>(w + (k0 * side + k1) * channels + i % registers * lanes<T>);
+  }
+};
+
+// The least offset of a phase's taps along an axis.
+Index least_offset(const Phase& phase, int axis) {
+  Index least = phase.taps[0].offset[axis];
+  for (const Tap& tap : phase.taps) least = std::min(least, tap.offset[axis]);
+  return least;
+}
+
+// Whether the taps of a phase are those of a Cell: three by three next to one another.
+bool meets(const WindowSize& size, const Phase& phase) {
+  if (size.groups != 1 || phase.depth() != 9 || phase.from[0] != 1 || phase.to[0] != 1) return false;
+  bool fits = phase.step[1] == 1 && phase.step[2] == 1;
+  for (const Tap& tap : phase.taps)
+    for (int a = 0; a < window_axes; ++a) fits &= tap.offset[a] - least_offset(phase, a) < (a == 0 ? 1 : 3);
+  return fits && least_offset(phase, 0) == 0;
+}
+
+// The length of even pieces of at most `most`, a multiple of `multiple`.
+Index piece_of(Index length, Index most, Index multiple) {
+  const Index pieces = (length + most - 1) / most, piece = (length + pieces - 1) / pieces;
+  return (piece + multiple - 1) / multiple * multiple;
+}
+
+template <class T>
+class SparseSums {
+  using Cell = cpu::Cell<T>;
+
+ public:
+  SparseSums(const Question<T>& q, const Phase& phase)
+      : q_(q), phase_(phase), top_(least_offset(phase, 1)), left_(least_offset(phase, 2)), start_(start_of(q.size, q.way)),
+        end_(end_of(q.size, q.way)), blocks_((end_.channels + Cell::channels - 1) / Cell::channels),
+        width_(piece_of(phase.counts[2], longest_row, Cell::across)),
+        height_(piece_of(phase.counts[1], places_at_once / width_, Cell::across)), row_(width_ + Cell::side - 1),
+        sources_(row_ * (height_ + Cell::side - 1)) {}
+
+  // Whether this is less work than products of panels, where such a share of the sources is not 0.
+  bool pays(double density) const {
+    const double work = density * static_cast<double>(blocks_ * Cell::channels) / static_cast<double>(end_.channels);
+    return in_all * work < most_left && (1 - work) * static_cast<double>(phase_.places()) >= places_that_pay;
+  }
+
+  void run() const {
+    const Index summands = static_cast<Index>(q_.summands.size()), weights = blocks_ * start_.channels * Cell::weights;
+    const Buffer<T> packed(summands * weights);
+    for (Index s = 0; s < summands; ++s) {
+      pack(q_.summands[static_cast<std::size_t>(s)].weight, packed.data() + s * weights);
+      machine::count_product(2 * end_.channels * start_.channels * phase_.depth() * q_.samples * phase_.places());
+    }
+    const Index across = (phase_.counts[2] + width_ - 1) / width_, tiles = (phase_.counts[1] + height_ - 1) / height_ * across;
+    const Index of_block = width_ * height_ * Cell::channels, most = std::max<Index>(1, sums_at_once / of_block);
+    const Index wanted = (jobs_per_thread * machine::threads() + q_.samples * tiles - 1) / (q_.samples * tiles);
+    const Index chunk = std::max<Index>(1, std::min(piece_of(blocks_, most, 1), blocks_ / wanted));
+    const Index chunks = (blocks_ + chunk - 1) / chunk, jobs = q_.samples * tiles * chunks;
+    const Index slots = std::min<Index>(machine::threads(), jobs), of_sums = chunk * of_block + longest_row;
+    const Buffer<T> sums(slots * of_sums);
+    const Buffer<Event<T>> events(slots * sources_ * terms_at_once);
+    const Buffer<int> counts(slots * sources_);
+    std::atomic<Index> next{0};
+    machine::parallel(slots, 1, [&](Index begin, Index end) {
+      for (Index slot = begin; slot < end; ++slot) {
+        const Scratch scratch{events.data() + slot * sources_ * terms_at_once, counts.data() + slot * sources_,
+                              sums.data() + slot * of_sums};
+        for (Index job; (job = next++) < jobs;) {
+          const Index tile = job / chunks % tiles, block = job % chunks * chunk;
+          run(q_.first + job / chunks / tiles, tile / across * height_, tile % across * width_, block, std::min(chunk, blocks_ - block),
+              packed.data(), weights, scratch);
+        }
+      }
+    });
+  }
+
+ private:
+  // Of one thread: the events of each source, how many they are, and the sums.
+  struct Scratch {
+    Event<T>* events;
+    int* counts;
+    T* sums;
+  };
+
+  // The weights' part, one block of channels of the end after the other: (block, term, tap, channel), 0 beyond the last.
+  void pack(Factor factor, T* out) const {
+    constexpr Index at_once = 8, taps = Cell::side * Cell::side;
+    const Index terms = start_.channels, kernel = product_of(q_.size.windows.kernel), groups = (terms + at_once - 1) / at_once;
+    Index from[taps];
+    for (const Tap& tap : phase_.taps) from[(tap.offset[1] - top_) * Cell::side + tap.offset[2] - left_] = tap.at;
+    machine::parallel(blocks_ * groups, 16, [&](Index begin, Index end) {
+      with_factor(factor, [&](auto constant) {
+        for (Index i = begin; i < end; ++i) {
+          const Index channel = i / groups * Cell::channels, channels = std::min(Cell::channels, end_.channels - channel);
+          const Index first = i % groups * at_once, last = std::min(terms, first + at_once);
+          T* to = out + (i / groups * terms + first) * Cell::weights;
+          if (channels < Cell::channels) std::fill_n(to, (last - first) * Cell::weights, T(0));
+          for (Index c = 0; c < channels; ++c)
+            for (Index t = first; t < last; ++t) {
+              const T* w = q_.w + (q_.way == Way::look ? (channel + c) * terms + t : t * end_.channels + channel + c) * kernel;
+              for (Index k = 0; k < taps; ++k)
+                to[((t - first) * taps + k) * Cell::channels + c] =
+                    math::apply(decltype(constant)::value, w[from[k]], q_.constants.gamma);
+            }
+        }
+      });
+    });
+  }
+
+  // The places of a tile from (y, x), of `count` blocks of channels from `block`.
+  void run(Index sample, Index y, Index x, Index block, Index count, const T* packed, Index weights, const Scratch& scratch) const {
+    const Index height = std::min(height_, phase_.counts[1] - y), width = std::min(width_, phase_.counts[2] - x);
+    const Index of_block = width_ * height_ * Cell::channels;
+    std::fill_n(scratch.sums, count * of_block, T(0));
+    for (const Summand<T>& summand : q_.summands) {
+      for (Index term = 0; term < start_.channels; term += terms_at_once) {
+        list(summand, sample, y, x, term, std::min(terms_at_once, start_.channels - term), scratch);
+        for (Index b = 0; b < count; ++b) {
+          const T* panel = packed + ((block + b) * start_.channels + term) * Cell::weights;
+          for (Index i = 0; i < height; i += Cell::across)
+            for (Index j = 0; j < width; j += Cell::across)
+              Cell::run(scratch.events + (i * row_ + j) * terms_at_once, scratch.counts + i * row_ + j, row_, panel,
+                        scratch.sums + b * of_block + (i * width_ + j) * Cell::channels, width_ * Cell::channels);
+        }
+      }
+      packed += weights;
+    }
+    T* line = scratch.sums + count * of_block;
+    for (Index b = 0; b < count; ++b)
+      for (Index i = 0; i < height; ++i) {
+        const T* from = scratch.sums + b * of_block + i * width_ * Cell::channels;
+        const Index first = (phase_.first[1] + (y + i) * phase_.apart[1]) * phase_.to[2] + phase_.first[2] + x * phase_.apart[2];
+        const Index channel = (block + b) * Cell::channels, channels = std::min(Cell::channels, end_.channels - channel);
+        for (Index c = 0; c < channels; ++c) {
+          for (Index j = 0; j < width; ++j) line[j] = from[j * Cell::channels + c];
+          q_.finish({sample, channel + c, first, phase_.apart[2], width, line});
+        }
+      }
+  }
+
+  // The events of a tile: of each source that its places see, those of `count` channels from `term`.
+  void list(const Summand<T>& summand, Index sample, Index y, Index x, Index term, Index count, const Scratch& scratch) const {
+    std::fill_n(scratch.counts, sources_, 0);
+    with_factor(summand.input, [&](auto constant) {
+      for (Index i = 0; i * row_ < sources_; ++i) {
+        const Index source = y + i + top_, place = term * start_.area + source * phase_.from[2];
+        if (source < 0 || source >= phase_.from[1]) continue;
+        for (Index j = 0; j < row_; j += longest_row)
+          list<decltype(constant)::value>(summand.v + sample * start_.elements(), place, x + left_, j,
+                                          std::min(row_, j + longest_row), count, scratch.counts + i * row_,
+                                          scratch.events + i * row_ * terms_at_once);
+      }
+    });
+  }
+
+  // Those of a row that begins at `place` of its sample: sources [j, last) of it, which stand at left + j of the image.
+  template <Factor factor>
+  void list(const T* v, Index place, Index left, Index j, Index last, Index count, int* filled, Event<T>* events) const {
+    j = std::max(j, -left);
+    last = std::min(last, phase_.from[2] - left);
+    if (j >= last) return;
+    T values[terms_at_once][longest_row];  // all of them first, so that one read does not wait for another
+    for (Index t = 0; t < count; ++t) {
+      const Index here = place + t * start_.area + left + j;
+      for (Index k = 0; k < last - j; ++k) values[t][k] = input_part<factor>(q_.constants, v[here + k], here + k);
+    }
+    filled += j;
+    events += j * terms_at_once;
+    for (Index t = 0; t < count; ++t) {
+      const auto weights = static_cast<decltype(events->weights)>(t * Cell::weights);
+      int is_there[longest_row];
+      for (Index k = 0; k < last - j; ++k) is_there[k] = values[t][k] != 0;
+      for (Index k = 0; k < last - j; ++k) {  // without a branch, which nobody could foretell
+        const int n = filled[k];
+        events[k * terms_at_once + n] = {values[t][k], weights};
+        filled[k] = n + is_there[k];
+      }
+    }
+  }
+
+  const Question<T>& q_;
+  const Phase& phase_;
+  const Index top_, left_;
+  const End start_, end_;
+  const Index blocks_, width_, height_, row_, sources_;
+};
+
+// The samples of which so much is 0 that it pays to meet the rest value by value.
+template <class T>
+std::vector<char> where_sparse(const Question<T>& q) {
+  const End start = start_of(q.size, q.way);
+  const Index summands = static_cast<Index>(q.summands.size()), rows = (start.channels + channels_looked_at - 1) / channels_looked_at;
+  const auto pays = [&](double density) {
+    return std::all_of(q.phases.begin(), q.phases.end(), [&](const Phase& phase) { return SparseSums<T>(q, phase).pays(density); });
+  };
+  std::vector<char> answers(static_cast<std::size_t>(q.samples), 0);
+  if (summands == 0 || q.phases.empty() || !pays(0)) return answers;
+  const Buffer<Index> found(q.samples * summands * rows);
+  machine::parallel(q.samples * summands * rows, grain(start.area), [&](Index begin, Index last) {
+    for (Index i = begin; i < last; ++i) {
+      const Summand<T>& summand = q.summands[static_cast<std::size_t>(i / rows % summands)];
+      const Index first = i % rows * channels_looked_at * start.area;
+      const T* v = summand.v + i / rows / summands * start.elements() + first;
+      int count = 0;
+      for_each_input(summand.input, q.constants, v, first, start.area, [&](Index, T value) { count += value != 0; });
+      found.data()[i] = count;
+    }
+  });
+  for (Index n = 0; n < q.samples; ++n) {
+    double sum = 0;
+    for (Index i = 0; i < summands * rows; ++i) sum += static_cast<double>(found.data()[n * summands * rows + i]);
+    answers[static_cast<std::size_t>(n)] = pays(sum / static_cast<double>(summands * rows * start.area));
+  }
+  return answers;
+}
 
 }  // namespace
 
 template <class Isa, class T>
 void window_sums(Isa, const WindowSize& size, Index samples, Way way, const T* w, const std::vector<Summand<T>>& summands,
                  const Constants<T>& constants, const std::function<void(const Run<T>&)>& finish) {
-  WindowSums<T>(size, samples, way, w, summands, constants, finish).run();
+  const Question<T> all{size, way, w, summands, constants, finish, 0, samples, phases_of(size, way)};
+  const auto is_met = [&](const Phase& phase) { return meets(size, phase); };
+  if (std::none_of(all.phases.begin(), all.phases.end(), is_met)) return WindowSums<T>(all).run();
+  Question<T> sparse = all, rest = all;
+  sparse.phases.erase(std::stable_partition(sparse.phases.begin(), sparse.phases.end(), is_met), sparse.phases.end());
+  rest.phases.erase(std::remove_if(rest.phases.begin(), rest.phases.end(), is_met), rest.phases.end());
+  const std::vector<char> pays = where_sparse(sparse);
+  if (std::count(pays.begin(), pays.end(), 1) == 0) return WindowSums<T>(all).run();
+  if (!rest.phases.empty()) WindowSums<T>(rest).run();
+  for (Index n = 0; n < samples; n += sparse.samples) {
+    const char pay = pays[static_cast<std::size_t>(n)];
+    sparse.first = n;
+    sparse.samples = 1;
+    while (n + sparse.samples < samples && pays[static_cast<std::size_t>(n + sparse.samples)] == pay) ++sparse.samples;
+    if (pay)
+      for (const Phase& phase : sparse.phases) SparseSums<T>(sparse, phase).run();
+    else
+      WindowSums<T>(sparse).run();
+  }
 }
 
 template <class Isa, class T>
