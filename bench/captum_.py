@@ -1,7 +1,7 @@
 """Captum, as its documentation has it, on modules that are each used once."""
 
 from bench.measure import Unavailable
-from bench.torch_ import fastest_layout, module, need
+from bench.torch_ import GlobalAverage, fastest_layout, module, need
 
 try:
     import torch
@@ -15,10 +15,17 @@ NAME = "Captum"
 def _lrp(made):
     from captum.attr._utils.lrp_rules import EpsilonRule
 
-    for layer in made.modules():
-        if isinstance(layer, torch.nn.AdaptiveAvgPool2d | torch.nn.AvgPool2d | torch.nn.Linear | torch.nn.Conv2d):
-            layer.rule = EpsilonRule(epsilon=1e-6)
-    return attr.LRP(made).attribute
+    nn, method = torch.nn, attr.LRP(made)
+
+    def attribute(x, target):
+        for layer in made.modules():  # each time: it takes the rules off again
+            if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AvgPool2d | GlobalAverage | nn.Linear | nn.Conv2d):
+                layer.rule = EpsilonRule(epsilon=1e-6)
+            elif isinstance(layer, nn.Flatten | nn.Identity):
+                layer.rule = EpsilonRule(epsilon=1e-30)  # it has none for them; y = x, so R goes on as it is
+        return method.attribute(x, target=target)
+
+    return attribute
 
 
 def _occlusion(made):

@@ -8,7 +8,7 @@ try:
     import torch
     from torch import nn
 except ImportError:
-    torch = nn = None
+    torch = nn = GlobalAverage = None
 
 import numpy as np
 
@@ -68,7 +68,7 @@ if nn is not None:
         def forward(self, *parts):
             return torch.cat(parts, 1)
 
-    class _GlobalAverage(nn.Module):
+    class GlobalAverage(nn.Module):
         def forward(self, x):
             return x.mean((2, 3))
 
@@ -113,7 +113,7 @@ def _module(layer, add):
         case pyref.AdaptiveAvgPool():
             return nn.AdaptiveAvgPool2d(layer.output_size)
         case pyref.GlobalAvgPool():
-            return _GlobalAverage()
+            return GlobalAverage()
         case pyref.Flatten():
             return nn.Flatten()
         case pyref.Dropout() | pyref.Identity():
