@@ -94,8 +94,8 @@ def attribute(module, x, method="lrp", target=None, **options):
 
     Parameters
         x        a tensor, a tuple of tensors for several arguments, or a dict by argument
-        options  those of `relprop.explain`; a tuple as `baseline` is one for each argument. Wherever the tensors
-                 lie, "cpu" computes unless `backend` says "cuda".
+        options  those of `relprop.explain`; a tuple as `baseline` is one for each argument. Tensors on a GPU are
+                 explained there where the CUDA kernels are built; else they are copied to the host, and values back.
     Returns
         what x is: a tensor, a tuple or a dict of tensors, on the device and in the dtype of each. Ids of an embedding
         get one number each, the sum over the features that were looked up: ask for those with `at`. With `at` a
