@@ -522,3 +522,38 @@ def test_networks_are_also_trained_on_where_pixels_are_missing(tmp_path, monkeyp
     assert found["accuracy"].shape == (1, 3) and found["at"].tolist() == [0, *roar.QUICK_FRACTIONS]
     for images, kept in zip(seen, (64, 45, 19), strict=True):  # the k greatest are black, the image is not there
         assert (images.reshape(10, 64) == (np.arange(64) < kept)).all()
+
+
+@pytest.mark.parametrize("name", ["perturbation", "sensitivity-n"])
+def test_the_users_network_is_explained_once_under_a_name_of_its_own(name, tmp_path):
+    """It has no activation of the paper's four: what is said about those is not decided."""
+    import relprop
+
+    relprop.save(relprop.zoo("digits-cnn-tanh"), tmp_path / "model.safetensors")
+    asked = {"model": tmp_path / "model.safetensors", "samples": 2, "quick": True}
+    command.run_one(name, tmp_path / "run", **asked)
+    about = json.loads((tmp_path / "run" / "numbers.json").read_text())
+    assert list(about["numbers"]) == ["model"] and about["expectations"][-1]["verdict"] == UNDECIDED
+
+
+@pytest.mark.parametrize("name", ["interior-gradients", "saturation"])
+def test_paths_start_at_a_black_image(name, tmp_path, monkeypatch):
+    """On digits, whose zero is grey: at α = 0 the output must be that of paper."""
+    import pyref
+    import relprop
+    from relprop.experiments.problem import open_problem
+
+    seen = []
+    of = (runs.Run, "explain") if name == "interior-gradients" else (pyref, "saturation")
+    real = getattr(*of)
+
+    def spy(*words, **options):
+        seen.append(options.get("baseline"))
+        return real(*words, **options)
+
+    monkeypatch.setattr(*of, spy)
+    relprop.save(relprop.zoo("digits-cnn-relu"), tmp_path / "model.safetensors")
+    asked = {"data": "digits", "model": tmp_path / "model.safetensors", "samples": 2, "quick": True}
+    command.run_one(name, tmp_path / "run", **asked)
+    black = open_problem("digits").black
+    assert (black == -1).all() and seen and all(np.array_equal(baseline, black) for baseline in seen)

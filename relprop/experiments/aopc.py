@@ -20,9 +20,10 @@ def pieces(run):
 
 
 def importance(run, network, images, target):
-    """{label: P, the sum of |R| over channels} of the probability of the class: as the paper has it."""
+    """{label: P, the sum of |R| over channels} of the probability of the class, from a black image: as in the paper."""
     explained, options = with_softmax(network), {"softmax": "keep"}
-    whole = run.explain(explained, images, "integrated_gradients", target, quadrature="right", m=steps(run), **options)
+    path = {"baseline": open_problem(run.settings.data).black, "quadrature": "right", "m": steps(run)}
+    whole = run.explain(explained, images, "integrated_gradients", target, **path, **options)
     here = run.explain(explained, images, "gradient", target, **options)
     return {
         INTEGRATED: np.abs(whole.values).sum(axis=1, keepdims=True),

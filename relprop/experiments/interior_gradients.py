@@ -7,28 +7,42 @@ from relprop.experiments.charts import Curve, curves_figure, panel_maps, panels_
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import mean_error, more
-from relprop.experiments.problem import open_problem
+from relprop.experiments.problem import open_problem, sources
 
 SHOWN = 3  # images whose maps are drawn
 BATCH = 20
+BLANK = (
+    "the network for digits was shown no brightnesses: it takes a blank sheet for a 1, as surely as any image, and "
+    "its gradients are small at both ends. --data photographs has a network that was"
+)
 OUTPUTS = ("probability", "logit")
 
 
+def kind(run):
+    """What reads the images of a source: the shipped network where there is one."""
+    return "cnn" if run.settings.data.partition(":")[0] in ("digits", "mnist") else "deep"
+
+
 def pieces(run):
-    return [*model_pieces(run, "cnn"), *(Piece(f"gradients-{k}", _gradients(k)) for k in range(0, run.samples, BATCH))]
+    return [
+        *model_pieces(run, kind(run)),
+        *(Piece(f"gradients-{k}", _gradients(k)) for k in range(0, run.samples, BATCH)),
+    ]
 
 
 def _gradients(first):
     def make(run):
-        images = open_problem(run.settings.data).images[first : min(first + BATCH, run.samples)]
-        network = run["cnn"]
+        problem = open_problem(run.settings.data)
+        images = problem.images[first : min(first + BATCH, run.samples)]
+        network = run[kind(run)]
         target = network(images, run.backend).argmax(axis=1)
         found = {"target": target, "images": images}
         for output, explained in (("probability", with_softmax(network)), ("logit", network)):
-            options = {"target": target, "softmax": "keep"}
+            options = {"target": target, "softmax": "keep", "baseline": problem.black}
             interior = run.explain(explained, images, "interior_gradients", alphas=ALPHAS, **options)
             found[f"{output}-importance"] = np.abs(interior.values).sum(axis=2)  # over the channels: P(α)
-        whole = run.explain(explained, images, "integrated_gradients", target, quadrature="right", m=50)
+        path = {"baseline": problem.black, "quadrature": "right", "m": 50}
+        whole = run.explain(explained, images, "integrated_gradients", target, **path)
         return found | {"integrated": whole.values}
 
     return make
@@ -108,13 +122,17 @@ EXPERIMENT = Experiment(
     " up to, integrated gradients, shows the important features better than the gradient at the image.",
     expectations=(
         Expectation(
-            "gradients of the probability: mean importance at α ≤ 0.1 > at α = 1", _small_at_the_input("probability", 1)
+            "gradients of the probability: mean importance at α ≤ 0.1 > at α = 1",
+            _small_at_the_input("probability", 1),
+            BLANK,
         ),
         Expectation(
-            "at α = 1 it is less than half of that at α ≤ 0.1: nearly zero", _small_at_the_input("probability", 0.5)
+            "at α = 1 it is less than half of that at α ≤ 0.1: nearly zero",
+            _small_at_the_input("probability", 0.5),
+            BLANK,
         ),
     ),
-    sources={"digits": "200 held-out digits of 8 × 8 pixels, explained for the network digits-cnn-relu that ships."},
+    sources=sources("digits", "photographs", "mnist", "cifar10", "imagenet"),
     samples=(200, 40),
     pieces=pieces,
     numbers=numbers,

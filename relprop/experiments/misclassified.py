@@ -29,7 +29,8 @@ def _maps(run):
     images, found = problem.images[wrong], {}
     score = with_softmax(network)
     for name, target in (("given", given[wrong]), ("right", problem.labels[wrong])):
-        a = run.explain(score, images, "integrated_gradients", target, quadrature="right", m=steps(run), softmax="keep")
+        path = {"baseline": problem.black, "quadrature": "right", "m": steps(run)}
+        a = run.explain(score, images, "integrated_gradients", target, softmax="keep", **path)
         found[name] = np.abs(a.values).sum(axis=1)
         found[f"{name} label"] = target
         found[f"{name} probability"] = np.asarray(a.output)

@@ -20,13 +20,16 @@ METHODS = {
     "occlusion-1": "occlusion",
 }
 IG = "integrated gradients"
+OWN = "model"
 SMOOTH = ("tanh", "sigmoid", "softplus")
 PRESET = "ancona"  # ε at nonlinearities, IG in 100 steps, products of the LSTM by the gradient's rule
 STATISTICS = ("mean", "initial slope", "total variation")
 
 
 def networks(run):
-    """Names of the networks that a source has."""
+    """Names of the networks that a source has; the user's takes the place of them all."""
+    if run.settings.model:
+        return (OWN,)
     if run.settings.data == "digits":
         return ("mlp-relu", "mlp-tanh", "mlp-sigmoid", "mlp-softplus", *(() if run.quick else ("cnn-relu",)), "lstm")
     if run.settings.data.startswith("mnist"):
@@ -159,6 +162,8 @@ def _but_not_lstm(n):
 
 def _lrp_relu(n):
     found = {m: float(np.median(n[m]["ε-LRP from gradient × input"])) for m in n if m.endswith("relu")}
+    if not found:
+        return Outcome(UNDECIDED, "what the network's activations are is not known")
     said = ", ".join(f"{m} {v:.1e}" for m, v in found.items())
     return is_so(max(found.values()) < 1e-2, f"largest difference over largest value, median: {said}")
 
@@ -243,7 +248,7 @@ EXPERIMENT = Experiment(
         Expectation("ε-LRP equals gradient × input under ReLU", _lrp_relu),
         Expectation("ε-LRP departs from the others under sigmoid and softplus", _lrp_fails),
     ),
-    sources=sources("digits", "mnist", "cifar10"),
+    sources=sources("digits", "mnist", "cifar10", "imagenet"),
     samples=(100, 40),
     pieces=pieces,
     numbers=numbers,

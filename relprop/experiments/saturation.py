@@ -30,7 +30,9 @@ def inner(network):
 
 def _curves(run, part):
     problem, network = open_problem(run.settings.data), run["deep"]
-    found = pyref.saturation(network, problem.images[part], alphas=ALPHAS, nodes=inner(network), backend=run.backend)
+    found = pyref.saturation(
+        network, problem.images[part], baseline=problem.black, alphas=ALPHAS, nodes=inner(network), backend=run.backend
+    )
     return {series.replace("output", "logit"): np.asarray(values) for series, values in found.values.items()}
 
 
@@ -109,7 +111,7 @@ EXPERIMENT = Experiment(
         Expectation("inner layers make more than half of their way by α = 1/2", _inner_flatten),
     ),
     sources=sources("photographs", "digits", "cifar10", "imagenet"),
-    samples=(30, 20),
+    samples=(100, 40),
     pieces=pieces,
     numbers=numbers,
     pictures=pictures,

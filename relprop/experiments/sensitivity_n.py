@@ -8,16 +8,22 @@ import pyref
 from relprop.experiments.charts import Curve, curves_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces
-from relprop.experiments.ordering import all_of, is_so, mean_error, more
-from relprop.experiments.perturbation import METHODS, PRESET
+from relprop.experiments.ordering import UNDECIDED, Outcome, all_of, is_so, mean_error, more
+from relprop.experiments.perturbation import METHODS, OWN, PRESET
 from relprop.experiments.problem import open_problem, sources
 
 NETWORKS = ("mlp-relu", "mlp-tanh", "mlp-sigmoid", "mlp-softplus")
 IG, OCCLUSION = "integrated gradients", "occlusion-1"
 
 
+def networks(run):
+    """The user's network takes the place of them all."""
+    return (OWN,) if run.settings.model else NETWORKS
+
+
 def pieces(run):
-    return [*model_pieces(run, *NETWORKS), *(Piece(f"pcc-{name}", partial(_correlations, name)) for name in NETWORKS)]
+    names = networks(run)
+    return [*model_pieces(run, *names), *(Piece(f"pcc-{name}", partial(_correlations, name)) for name in names)]
 
 
 def _correlations(name, run):
@@ -33,7 +39,7 @@ def _correlations(name, run):
 def numbers(run):
     return {
         name: {"sizes": run[f"pcc-{name}"]["sizes"], "pcc": {label: run[f"pcc-{name}"][label] for label in METHODS}}
-        for name in NETWORKS
+        for name in networks(run)
     }
 
 
@@ -56,9 +62,10 @@ def _decays(n):
 
 
 def _wins_at_large(n):
-    return all_of(
-        [more(_at(n, m, IG, -1), _at(n, m, OCCLUSION, -1), (f"{m}: IG", "occlusion-1")) for m in NETWORKS[1:]]
-    )
+    smooth = [m for m in NETWORKS[1:] if m in n]
+    if not smooth:
+        return Outcome(UNDECIDED, "what the network's activations are is not known")
+    return all_of([more(_at(n, m, IG, -1), _at(n, m, OCCLUSION, -1), (f"{m}: IG", "occlusion-1")) for m in smooth])
 
 
 def _saliency_low(n):
@@ -69,6 +76,8 @@ def _saliency_low(n):
 
 
 def _lrp_sigmoid(n):
+    if OWN in n:
+        return Outcome(UNDECIDED, "what the network's activations are is not known")
     found = {m: float(np.mean(np.array(n[m]["pcc"]["ε-LRP"]))) for m in n}
     said = ", ".join(f"{m} {v:.2f}" for m, v in found.items())
     poles, others = ([found[m] for m in names] for names in (NETWORKS[2:], NETWORKS[:2]))

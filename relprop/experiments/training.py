@@ -15,8 +15,12 @@ DIMMED = ("photographs", "mosaics")
 
 def one_thread():
     """PyTorch on one thread and with deterministic algorithms: sums are taken in one order."""
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "training a network needs torch, which is not installed: pip install relprop[train]"
+        ) from error
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     return torch
