@@ -29,8 +29,10 @@ KERNELS = tuple(
     for layer, functions in {
         "activation": "forward gradient tangent relevance ratio quotient",
         "add": "forward gradient tangent relevance",
+        "aggregate": "forward gradient tangent relevance",
         "batchnorm": "forward gradient tangent relevance",
         "conv": "forward gradient tangent relevance",
+        "conv_transpose": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
         "max_pool": "forward gradient tangent relevance multiplier",
         "scale": "forward gradient tangent relevance",

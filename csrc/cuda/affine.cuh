@@ -27,75 +27,49 @@ struct Product {
   Index a_sample, c_sample;
   int a_channel, a_place[3], c_channel, c_position;
   Index w_group, w_channel, w_column, w_tap;
+  bool edges;
 };
 
-// z from x
-inline Product sum_of(const AffineMap& m) {
+// z from x; `back`: what goes back to x from the shape of z. Who looks is at a place of its own and reads what its
+// window sees; who does not gathers from all whose windows saw it.
+inline Product direction(const AffineMap& m, bool back) {
+  const bool looks = m.transposed == back;
+  const int *from = back ? m.counts : m.lengths, *to = back ? m.lengths : m.counts;
   Product p{};
   p.samples = m.samples;
   p.groups = m.groups;
-  p.columns = m.outputs;
-  p.channels = m.inputs;
+  p.columns = back ? m.inputs : m.outputs;
+  p.channels = back ? m.outputs : m.inputs;
+  p.edges = m.edges;
   for (int d = 0; d < 3; ++d) {
-    p.count[d] = m.counts[d];
-    p.origin[d] = -m.before[d];
-    p.pace[d] = m.stride[d];
+    p.count[d] = to[d];
+    p.origin[d] = looks ? -m.before[d] : m.before[d];
+    p.pace[d] = looks ? m.stride[d] : 1;
     p.kernel[d] = m.kernel[d];
-    p.apart[d] = m.dilation[d];
-    p.limit[d] = m.lengths[d];
-    p.step[d] = 1;
+    p.apart[d] = looks ? m.dilation[d] : -m.dilation[d];
+    p.limit[d] = from[d];
+    p.step[d] = looks ? 1 : m.stride[d];
   }
-  const int x_channels = m.groups * m.inputs, z_channels = m.groups * m.outputs;
-  const int places = static_cast<int>(m.places()), positions = static_cast<int>(m.positions());
-  const int along = m.channels_last ? x_channels : 1;
-  p.a_sample = m.x_size();
-  p.a_channel = m.channels_last ? 1 : places;
+  const int from_channels = m.groups * p.channels, to_channels = m.groups * p.columns;
+  const int from_places = from[0] * from[1] * from[2], to_places = to[0] * to[1] * to[2];
+  const int along = m.channels_last ? from_channels : 1;
+  p.a_sample = back ? m.z_size() : m.x_size();
+  p.a_channel = m.channels_last ? 1 : from_places;
   p.a_place[2] = along;
-  p.a_place[1] = along * m.lengths[2];
-  p.a_place[0] = along * m.lengths[2] * m.lengths[1];
-  p.c_sample = m.z_size();
-  p.c_channel = m.channels_last ? 1 : positions;
-  p.c_position = m.channels_last ? z_channels : 1;
+  p.a_place[1] = along * from[2];
+  p.a_place[0] = along * from[2] * from[1];
+  p.c_sample = back ? m.x_size() : m.z_size();
+  p.c_channel = m.channels_last ? 1 : to_places;
+  p.c_position = m.channels_last ? to_channels : 1;
   p.w_group = m.w_group;
-  p.w_channel = m.w_input;
-  p.w_column = m.w_output;
+  p.w_channel = back ? m.w_output : m.w_input;
+  p.w_column = back ? m.w_input : m.w_output;
   p.w_tap = m.w_tap;
   return p;
 }
 
-// What goes back to x from the shape of z: each place gathers from the positions that met it.
-inline Product carry_of(const AffineMap& m) {
-  Product p{};
-  p.samples = m.samples;
-  p.groups = m.groups;
-  p.columns = m.inputs;
-  p.channels = m.outputs;
-  for (int d = 0; d < 3; ++d) {
-    p.count[d] = m.lengths[d];
-    p.origin[d] = m.before[d];
-    p.pace[d] = 1;
-    p.kernel[d] = m.kernel[d];
-    p.apart[d] = -m.dilation[d];
-    p.limit[d] = m.counts[d];
-    p.step[d] = m.stride[d];
-  }
-  const int x_channels = m.groups * m.inputs, z_channels = m.groups * m.outputs;
-  const int places = static_cast<int>(m.places()), positions = static_cast<int>(m.positions());
-  const int along = m.channels_last ? z_channels : 1;
-  p.a_sample = m.z_size();
-  p.a_channel = m.channels_last ? 1 : positions;
-  p.a_place[2] = along;
-  p.a_place[1] = along * m.counts[2];
-  p.a_place[0] = along * m.counts[2] * m.counts[1];
-  p.c_sample = m.x_size();
-  p.c_channel = m.channels_last ? 1 : places;
-  p.c_position = m.channels_last ? x_channels : 1;
-  p.w_group = m.w_group;
-  p.w_channel = m.w_output;
-  p.w_column = m.w_input;
-  p.w_tap = m.w_tap;
-  return p;
-}
+inline Product sum_of(const AffineMap& map) { return direction(map, false); }
+inline Product carry_of(const AffineMap& map) { return direction(map, true); }
 
 // A type as an argument.
 template <class Of>
@@ -450,8 +424,7 @@ __global__ void __launch_bounds__(Engine::threads, 2) product_kernel(const Task 
 }
 
 template <class T, int P, class Task>
-void launch_product(const char* operation, Stream stream, const Task& task, const T* w) {
-  const Product& g = task.product;
+void launch_product(const Product& g, const char* operation, Stream stream, const Task& task, const T* w) {
   const Index rows = g.samples * g.count[0] * g.count[1] * g.count[2];
   const Precision precision = product_precision();
   const auto start = [&](auto chosen) {

@@ -4,8 +4,8 @@
 //   s   = split(R_o, z)
 //   r_i = Σ_p input(p, x_i) · Σ_o weight(p, w_io) · s_p,o
 //
-// Dense layers and convolutions are one kind of map: each output meets, in a window of places of the input, the
-// channels of its group. Functions return once their kernels are on the stream. Pointers are to device memory.
+// Dense layers, convolutions, their transposes and sums over the neighbours in a graph are one kind of map: each output
+// meets, in a window of places of the input, the channels of its group. Functions return once their kernels are on the stream. Pointers are to device memory.
 #pragma once
 
 #include <array>
@@ -17,7 +17,8 @@
 namespace relprop::cuda {
 
 // x (samples, channels, places) and z (samples, channels, positions) with up to three axes of places, or with the
-// channels last. Position p meets place p · stride + k · dilation - before through tap k, where there is one.
+// channels last. Position p meets place p · stride + k · dilation - before through tap k, where there is one; in a
+// transposed map place p meets position p · stride + k · dilation - before.
 struct AffineMap {
   Index samples;
   int groups, inputs, outputs;  // channels of a group
@@ -25,12 +26,16 @@ struct AffineMap {
   int kernel[3], stride[3], before[3], dilation[3];
   bool channels_last;
   Index w_group, w_input, w_output, w_tap;  // how far apart lie the elements of w
+  bool transposed = false;
+  bool edges = false;  // where w is 0 nothing is connected, whatever a rule makes of weights
 
   Index places() const { return Index(lengths[0]) * lengths[1] * lengths[2]; }
   Index positions() const { return Index(counts[0]) * counts[1] * counts[2]; }
   int taps() const { return kernel[0] * kernel[1] * kernel[2]; }
   Index x_size() const { return Index(groups) * inputs * places(); }  // of a sample
   Index z_size() const { return Index(groups) * outputs * positions(); }
+  int channels() const { return groups * outputs; }  // of z
+  int channel_apart() const { return channels_last ? 1 : static_cast<int>(positions()); }
 };
 
 // How float products are formed, by all maps of the process. double is always plain.

@@ -9,9 +9,11 @@ namespace py = pybind11;
 using namespace relprop;
 
 void bind_cuda_activation(py::module_& module);
+void bind_cuda_aggregate(py::module_& module);
 void bind_cuda_arithmetic(py::module_& module);
 void bind_cuda_batchnorm(py::module_& module);
 void bind_cuda_conv(py::module_& module);
+void bind_cuda_conv_transpose(py::module_& module);
 void bind_cuda_dense(py::module_& module);
 void bind_cuda_merge(py::module_& module);
 void bind_cuda_pool(py::module_& module);
@@ -47,9 +49,11 @@ void bind_cuda(py::module_& module) {
   });
   bind::bind_array(module);
   bind_cuda_activation(module);
+  bind_cuda_aggregate(module);
   bind_cuda_arithmetic(module);
   bind_cuda_batchnorm(module);
   bind_cuda_conv(module);
+  bind_cuda_conv_transpose(module);
   bind_cuda_dense(module);
   bind_cuda_merge(module);
   bind_cuda_pool(module);

@@ -21,4 +21,11 @@ inline std::vector<cuda::ConvAxis> axes_of(const py::object& windows) {
   return axes;
 }
 
+// The same where kernels have as many axes.
+inline std::vector<cuda::ConvAxis> axes_for_kernels(const char* what, const py::object& windows) {
+  const auto axes = axes_of(windows);
+  if (axes.size() > 3) throw std::runtime_error(std::string(what) + " over " + std::to_string(axes.size()) + " axes has no CUDA kernel");
+  return axes;
+}
+
 }  // namespace relprop::bind
