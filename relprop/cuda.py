@@ -28,16 +28,20 @@ KERNELS = tuple(
     f"{layer}_{function}"
     for layer, functions in {
         "activation": "forward gradient tangent relevance ratio quotient",
+        "adaptive_avg_pool": "forward gradient tangent relevance",
         "add": "forward gradient tangent relevance",
         "aggregate": "forward gradient tangent relevance",
+        "avg_pool": "forward gradient tangent relevance",
         "batchnorm": "forward gradient tangent relevance",
         "conv": "forward gradient tangent relevance",
         "conv_transpose": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
         "max_pool": "forward gradient tangent relevance multiplier",
+        "mean": "forward gradient tangent relevance",
         "scale": "forward gradient tangent relevance",
         "shift": "forward gradient tangent relevance",
         "subtract": "forward gradient tangent relevance",
+        "sum": "forward gradient tangent relevance",
     }.items()
     for function in functions.split()
 )

@@ -205,6 +205,17 @@ def test_long_sums_and_wide_rows(backend):
     for kernel, stride in (((61, 67), None), (3, 2), (3, 1), (2, 3)):
         y = pyref.max_pool_forward(x, kernel, stride)
         np.testing.assert_array_equal(backend.max_pool_forward(x, kernel, stride), y)
+    for kernel, stride in ((7, 1), (8, 8), (9, 9), ((40, 1), 3)):
+        magnitude = wide_answer("avg_pool_forward", np.abs(x), kernel=kernel, stride=stride)
+        bound = sum_bound(81, magnitude, np.float32)
+        want = wide_answer("avg_pool_forward", x, kernel=kernel, stride=stride)
+        assert_within(backend.avg_pool_forward(x, kernel, stride), want, bound, np.float32, "avg_pool_forward")
+    for inner in (67, 5):
+        rows = x.reshape(3, -1, inner)
+        bound = sum_bound(rows.shape[1], wide_answer("sum_forward", np.abs(rows), axes=1), np.float32)
+        assert_within(
+            backend.sum_forward(rows, 1), wide_answer("sum_forward", rows, axes=1), bound, np.float32, "long sum"
+        )
 
 
 def test_more_axes_than_kernels_have_run_as_pyref(backend):

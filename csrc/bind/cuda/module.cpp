@@ -17,6 +17,7 @@ void bind_cuda_conv_transpose(py::module_& module);
 void bind_cuda_dense(py::module_& module);
 void bind_cuda_merge(py::module_& module);
 void bind_cuda_pool(py::module_& module);
+void bind_cuda_reduce(py::module_& module);
 
 namespace {
 
@@ -57,6 +58,7 @@ void bind_cuda(py::module_& module) {
   bind_cuda_dense(module);
   bind_cuda_merge(module);
   bind_cuda_pool(module);
+  bind_cuda_reduce(module);
   module.def("devices", &devices);
   module.def("no_device", &cuda::no_device);
   module.def("versions", &cuda::versions);
