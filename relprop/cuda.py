@@ -36,10 +36,12 @@ KERNELS = tuple(
         "conv": "forward gradient tangent relevance",
         "conv_transpose": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
+        "log_softmax": "forward gradient tangent",
         "max_pool": "forward gradient tangent relevance multiplier",
         "mean": "forward gradient tangent relevance",
         "scale": "forward gradient tangent relevance",
         "shift": "forward gradient tangent relevance",
+        "softmax": "forward gradient tangent",
         "subtract": "forward gradient tangent relevance",
         "sum": "forward gradient tangent relevance",
     }.items()

@@ -77,9 +77,14 @@ def test_a_machine_without_a_device_says_so(monkeypatch):
 
 
 @on_the_emulated_device
-def test_a_function_without_a_kernel_is_an_error_that_names_it():
+def test_a_function_without_a_kernel_is_an_error_that_names_it(monkeypatch):
+    others = tuple(name for name in relprop.cuda.KERNELS if name != "softmax_forward")
+    monkeypatch.setattr(relprop.cuda, "KERNELS", others)
+    without = ModuleType("without")
+    relprop.cuda.mirror(vars(without), EXTENSION, "")
+    assert without.dense_forward(X, W).shape == R.shape
     with pytest.raises(RuntimeError, match=r"softmax_forward has no CUDA kernel.*numpy's ndarray"):
-        CUDA.softmax_forward(X)
+        without.softmax_forward(X)
 
 
 # ---- errors ----
@@ -261,6 +266,9 @@ def all_rules():
 def test_the_order_of_blocks_and_threads_changes_no_bit(monkeypatch):
     x, w, b, R = arrays(70, 40, 70, np.float32)
     calls = [lambda rule=rule: CUDA.dense_relevance(x, w, b, R, rule).tobytes() for rule in all_rules()]
+    for shape in ((2, 1400), (7, 400), (1, 2800, 1), (1, 200, 14), (1, 1400, 2)):  # a team of each size, both ways
+        of = x.reshape(shape)
+        calls += [lambda of=of: CUDA.softmax_forward(of).tobytes(), lambda of=of: CUDA.sum_forward(of, 1).tobytes()]
     forward = [call() for call in calls]
     monkeypatch.setenv("RELPROP_EMULATE_ORDER", "reverse")
     assert [call() for call in calls] == forward
@@ -301,6 +309,18 @@ def test_passes(rule, forward, back):
     once = 2 * 300 * 40 if isinstance(rule, pyref.WSquare | pyref.Flat) else 0  # a sum over weights alone
     assert CUDA.counters()["flops"] == (forward + back) * 2 * 8 * 300 * 40 + once
     assert CUDA.counters()["launches"] <= 2 + isinstance(rule, pyref.ZBox)  # which looks whether x is in the box
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("rule", all_rules(), ids=str)
+def test_averages_look_at_the_input_no_more_often_than_they_must(rule):
+    """One look for the sums of all parts, none where z is known; and one more for what returns."""
+    x, R = np.ones((2, 3, 8, 8), np.float32), np.ones((2, 3, 4, 4), np.float32)
+    z = CUDA.avg_pool_forward(x, 2)
+    CUDA.reset_counters()
+    CUDA.avg_pool_relevance(x, R, rule, 2, z=z)
+    known = isinstance(rule, pyref.Epsilon | pyref.Norm)
+    assert CUDA.counters()["launches"] == (1 if known else 2)
 
 
 def test_the_module_imports_without_anything_to_run_on():
