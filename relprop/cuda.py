@@ -36,6 +36,7 @@ KERNELS = tuple(
         "conv": "forward gradient tangent relevance",
         "conv_transpose": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
+        "embedding": "forward",
         "log_softmax": "forward gradient tangent",
         "max_pool": "forward gradient tangent relevance multiplier",
         "mean": "forward gradient tangent relevance",

@@ -245,6 +245,20 @@ def test_host_and_device_do_not_meet_in_a_call():
         CUDA.dense_forward(CUDA.to_device(X), W)
 
 
+INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_ids_of_any_kind_are_read_where_they_lie(kind):
+    ids, table = np.array([[3, 0], [7, 19]], kind), CUDA.to_device(W)
+    assert np.array_equal(CUDA.to_host(CUDA.embedding_forward(CUDA.to_device(ids), table)), W[ids])
+    with pytest.raises(ValueError, match="ids holds 1 values outside 0 to 19"):
+        CUDA.embedding_forward(CUDA.to_device(ids + kind(1)), table)
+    with pytest.raises(TypeError, match="ids has dtype f8, expected integers"):
+        CUDA.embedding_forward(table, table)
+
+
 @on_the_emulated_device
 def test_to_device_and_back():
     for a in (X, X.astype(np.float32), np.arange(5), np.zeros((0, 3)), np.array(2.5), X[::-2, ::3]):

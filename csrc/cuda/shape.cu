@@ -47,5 +47,12 @@ void pack(const char* operation, Stream stream, const Layout& layout, const From
 template void pack(const char*, Stream, const Layout&, const float*, float*);
 template void pack(const char*, Stream, const Layout&, const float*, double*);
 template void pack(const char*, Stream, const Layout&, const double*, double*);
+template void pack(const char*, Stream, const Layout&, const std::int8_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const std::uint8_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const std::int16_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const std::uint16_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const std::int32_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const std::uint32_t*, Index*);
+template void pack(const char*, Stream, const Layout&, const Index*, Index*);
 
 }  // namespace relprop::cuda

@@ -12,6 +12,23 @@ std::string place(const Argument& x) {
   return x.host ? "in host memory" : "on device " + std::to_string(x.device->device);
 }
 
+bool is_float(const py::array& x) { return x.dtype().kind() == 'f'; }
+
+// pack of what is there, whatever its dtype.
+template <class From, class To>
+void pack_from(const char* operation, cuda::Stream stream, const cuda::Layout& layout, const DeviceArray& from, const DeviceArray& to) {
+  cuda::pack(operation, stream, layout, static_cast<const From*>(from.data), static_cast<To*>(to.data));
+}
+void pack_integers(const char* operation, cuda::Stream stream, const cuda::Layout& layout, const DeviceArray& from, const DeviceArray& to) {
+  const bool is_signed = from.kind == 'i';
+  switch (from.width) {
+    case 1: return (is_signed ? pack_from<std::int8_t, Index> : pack_from<std::uint8_t, Index>)(operation, stream, layout, from, to);
+    case 2: return (is_signed ? pack_from<std::int16_t, Index> : pack_from<std::uint16_t, Index>)(operation, stream, layout, from, to);
+    case 4: return (is_signed ? pack_from<std::int32_t, Index> : pack_from<std::uint32_t, Index>)(operation, stream, layout, from, to);
+    default: return pack_from<Index, Index>(operation, stream, layout, from, to);
+  }
+}
+
 py::object check_module() { return py::module_::import("pyref.check"); }
 
 }  // namespace
@@ -28,8 +45,23 @@ Argument::Argument(const char* name, const py::object& x, bool may_be_none) : na
   throw py::type_error(std::string(name) + " has dtype " + device->dtype() + ", expected float32 or float64");
 }
 
+Argument Argument::of_integers(const char* name, const py::object& x) {
+  Argument made(name, py::none(), true);
+  made.object = x;
+  if (bind::is_on_device(x))
+    made.device = device_array(name, x);
+  else
+    made.host = py::cast<py::array>(x);
+  const char kind = made.device ? made.device->kind : made.host->dtype().kind();
+  if (kind == 'i' || kind == 'u') return made;
+  const std::string dtype = made.device ? made.device->dtype() : py::str(made.host->dtype()).cast<std::string>();
+  throw py::type_error(std::string(name) + " has dtype " + dtype + ", expected integers");
+}
+
 std::vector<Index> Argument::shape() const { return host ? shape_of(*host) : device ? device->shape : std::vector<Index>{}; }
-bool Argument::is_double() const { return host ? host->itemsize() == 8 : device && device->width == 8; }
+bool Argument::is_double() const {
+  return host ? is_float(*host) && host->itemsize() == 8 : device && device->kind == 'f' && device->width == 8;
+}
 
 py::array on_host(const Argument& x) { return x.host ? *x.host : to_host(*x.device); }
 
@@ -104,12 +136,14 @@ const void* Call::typed(const Argument& x, char kind, int width, const std::vect
   for (std::size_t d = 0; d < shape.size(); ++d)
     layout.strides[d] = d < ahead || given.shape[d - ahead] == 1 ? 0 : given.strides[d - ahead];
   const DeviceArray packed = new_array(operation_, kind, width, shape);
-  if (width == 4)
-    cuda::pack(operation_, stream_, layout, static_cast<const float*>(given.data), static_cast<float*>(packed.data));
+  if (kind == 'i')
+    pack_integers(operation_, stream_, layout, given, packed);
+  else if (width == 4)
+    pack_from<float, float>(operation_, stream_, layout, given, packed);
   else if (given.width == 4)
-    cuda::pack(operation_, stream_, layout, static_cast<const float*>(given.data), static_cast<double*>(packed.data));
+    pack_from<float, double>(operation_, stream_, layout, given, packed);
   else
-    cuda::pack(operation_, stream_, layout, static_cast<const double*>(given.data), static_cast<double*>(packed.data));
+    pack_from<double, double>(operation_, stream_, layout, given, packed);
   held_.push_back(packed);
   return packed.data;
 }

@@ -12,13 +12,13 @@ namespace relprop::bind {
 
 // One argument: an array in host memory, one in device memory, or None.
 struct Argument {
-
   const char* name;
   py::object object;
   std::optional<py::array> host;
   std::optional<DeviceArray> device;
 
   Argument(const char* name, const py::object& x, bool may_be_none = false);
+  static Argument of_integers(const char* name, const py::object& x);
   explicit operator bool() const { return host || device; }
   std::vector<Index> shape() const;
   Index ndim() const { return static_cast<Index>(shape().size()); }
@@ -71,6 +71,9 @@ class Call {
   const T* in(const Argument& x) {
     return in<T>(x, x.shape());
   }
+
+  // The same of integers; what is beyond their range becomes negative.
+  const Index* in_integers(const Argument& x) { return static_cast<const Index*>(typed(x, 'i', sizeof(Index), x.shape())); }
 
   // Room for a result, and the result where the caller wants it.
   template <class T>

@@ -15,6 +15,7 @@ void bind_cuda_batchnorm(py::module_& module);
 void bind_cuda_conv(py::module_& module);
 void bind_cuda_conv_transpose(py::module_& module);
 void bind_cuda_dense(py::module_& module);
+void bind_cuda_embedding(py::module_& module);
 void bind_cuda_merge(py::module_& module);
 void bind_cuda_pool(py::module_& module);
 void bind_cuda_reduce(py::module_& module);
@@ -57,6 +58,7 @@ void bind_cuda(py::module_& module) {
   bind_cuda_conv(module);
   bind_cuda_conv_transpose(module);
   bind_cuda_dense(module);
+  bind_cuda_embedding(module);
   bind_cuda_merge(module);
   bind_cuda_pool(module);
   bind_cuda_reduce(module);
