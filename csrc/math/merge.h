@@ -32,6 +32,12 @@ HD T quotient_tangent(T p, T q, T dp, T dq) {
   return (dp - p / q * dq) / q;
 }
 
+// The second factor of p / q as a product
+template <class T>
+HD T reciprocal(T q) {
+  return 1 / q;
+}
+
 // The multiplier of q, given that of 1 / q:  (1/q - 1/q0) / (q - q0) = -1 / (q q0)
 template <class T>
 HD T reciprocal_multiplier(T M, T q, T q0) {

@@ -18,6 +18,7 @@ void bind_cuda_dense(py::module_& module);
 void bind_cuda_embedding(py::module_& module);
 void bind_cuda_merge(py::module_& module);
 void bind_cuda_pool(py::module_& module);
+void bind_cuda_product(py::module_& module);
 void bind_cuda_reduce(py::module_& module);
 void bind_cuda_softmax(py::module_& module);
 
@@ -61,6 +62,7 @@ void bind_cuda(py::module_& module) {
   bind_cuda_embedding(module);
   bind_cuda_merge(module);
   bind_cuda_pool(module);
+  bind_cuda_product(module);
   bind_cuda_reduce(module);
   bind_cuda_softmax(module);
   module.def("devices", &devices);
