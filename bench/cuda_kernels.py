@@ -49,6 +49,42 @@ def elementwise():
         call = lambda rule=rule: cuda.batchnorm_relevance(z, scale, shift, G, rule)  # noqa: E731
         yield f"batchnorm {name}", call, size(shape, shape, shape), 0
     yield "add", lambda: cuda.add_forward((z, G)), size(shape, shape, shape), 0
+    yield "multiply gradient", lambda: cuda.multiply_gradient((z, G), G), size(*[shape] * 4), 0
+    yield "divide relevance", lambda: cuda.divide_relevance((z, G), G, "abs"), size(*[shape] * 5), 0
+
+
+def averages():
+    """Sums over boxes: each moves x, z and what is asked once."""
+    for shape, kernel, stride, padding in (
+        ((32, 64, 112, 112), 2, 2, 0),
+        ((32, 64, 112, 112), 3, 2, 1),
+        ((32, 2048, 7, 7), 7, 7, 0),
+        ((8, 64, 224, 224), 224, 224, 0),
+    ):
+        x, of = array(*shape), (kernel, stride, padding)
+        z = cuda.avg_pool_forward(x, *of)
+        R, moved, name = array(*z.shape), size(shape, z.shape), f"avg_pool {kernel}/{stride} of {shape[2]}²"
+        yield name, lambda x=x, of=of: cuda.avg_pool_forward(x, *of), moved, 0
+        yield f"{name} gradient", lambda x=x, R=R, of=of: cuda.avg_pool_gradient(x, R, *of), moved, 0
+        for rule in ("epsilon", "alpha_beta"):
+            call = lambda x=x, R=R, z=z, of=of, rule=RULES[rule]: cuda.avg_pool_relevance(x, R, rule, *of, z=z)  # noqa: E731
+            reads = 1 if rule == "epsilon" else 2  # of x: parts are summed before they are shared
+            yield f"{name} {rule}", call, size(*[shape] * (reads + 1), z.shape, z.shape), 0
+    for shape, axis in (((64, 4096, 256), 1), ((64, 197, 4096), 2), ((256, 64, 56, 56), (2, 3))):
+        x = array(*shape)
+        yield f"sum over {axis} of {shape}", lambda x=x, axis=axis: cuda.sum_forward(x, axis), size(shape), 0
+
+
+def rows():
+    """Softmax along either axis, and rows of a table."""
+    for shape, axis in (((65536, 1000), 1), ((4096, 50257), 1), ((64, 21, 512, 512), 1)):
+        x = array(*shape)
+        yield f"softmax {axis} of {shape}", lambda x=x, axis=axis: cuda.softmax_forward(x, axis), size(shape, shape), 0
+        call = lambda x=x, axis=axis: cuda.softmax_gradient(x, x, axis)  # noqa: E731
+        yield f"softmax gradient {axis} of {shape}", call, size(shape, shape, shape), 0
+    table, width, count = array(50257, 768), 768, 65536
+    ids = cuda.to_device(np.random.default_rng(0).integers(0, 50257, size=count))
+    yield "embedding", lambda: cuda.embedding_forward(ids, table), 8 * count + 2 * size((count, width)), 0
 
 
 def each_precision():
@@ -93,6 +129,23 @@ def conv():
                 yield f"conv {n}×{c}×{side}² {name}", call, moved, passes * flops
 
 
+def other_affine():
+    """Maps that the kernels of convolutions serve too."""
+    n, c, o, side = 32, 128, 64, 56
+    x, w, R = array(n, c, side, side), array(c, o, 4, 4), array(n, o, 2 * side, 2 * side)
+    z = cuda.conv_transpose_forward(x, w, None, 2, 1)
+    moved, flops = size(x.shape, w.shape, R.shape), 2 * n * c * side * side * o * 16
+    yield "conv_transpose", lambda: cuda.conv_transpose_forward(x, w, None, 2, 1), moved, flops
+    for name, passes in (("epsilon", 1), ("alpha_beta", 8)):
+        call = lambda name=name: cuda.conv_transpose_relevance(x, w, None, R, RULES[name], 2, 1, z=z)  # noqa: E731
+        yield f"conv_transpose {name}", call, moved, passes * flops
+    n, nodes, channels = 16, 2048, 128
+    v, A, S = array(n, nodes, channels), array(nodes, nodes), array(n, nodes, channels)
+    moved, flops = size(v.shape, A.shape, S.shape), 2 * n * nodes * nodes * channels
+    yield "aggregate", lambda: cuda.aggregate_forward(v, A), moved, flops
+    yield "aggregate z_plus", lambda: cuda.aggregate_relevance(v, A, S, RULES["z_plus"]), moved, 4 * flops
+
+
 def seconds(call, least=0.2):
     """Of one call: the best of three runs that last at least so long."""
     call()
@@ -120,7 +173,7 @@ def main(save: Annotated[str, typer.Option(help="Folder for the results")] = "")
         ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
     ).stdout.strip()
     rows, copy = [], None
-    for group in (elementwise, dense, conv):
+    for group in (elementwise, averages, rows, dense, conv, other_affine):
         for name, call, moved, flops in group():
             time = seconds(call)
             copy = copy or moved / time

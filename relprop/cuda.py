@@ -39,7 +39,7 @@ KERNELS = tuple(
         "divide": "forward gradient tangent relevance multiplier",
         "embedding": "forward",
         "log_softmax": "forward gradient tangent",
-        "max_pool": "forward gradient tangent relevance multiplier",
+        "max_pool": "forward gradient tangent relevance multiplier ray",
         "mean": "forward gradient tangent relevance",
         "multiply": "forward gradient tangent relevance multiplier",
         "scale": "forward gradient tangent relevance",

@@ -1,7 +1,10 @@
 #include "cuda/pool.h"
 
+#include <limits>
+
 #include "machine/cuda/block.cuh"
 #include "machine/cuda/elements.cuh"
+#include "machine/cuda/team.cuh"
 
 namespace relprop::cuda {
 
@@ -183,6 +186,42 @@ struct Multiplier {
   }
 };
 
+// Where each window's maximum goes, and until when: `never` where no other number of it overtakes. Moves x and dx once.
+template <class T>
+struct Ray {
+  PoolMap map;
+  Index places, positions;
+  T never;
+  const T *x, *dx;
+  T *dy, *until;
+  HD void operator()(Index i) const {
+    const At at(i, positions);
+    const T *plane = x + at.plane * places, *change = dx + at.plane * places;
+    const T y = winner_of(map, Ties::first, plane, at.index).y;
+    T fastest = -never, soonest = never;
+    for_each_place(map, at.index, [&](int place) {
+      if (math::pool_is_maximum(plane[place], y) && math::pool_takes(change[place], fastest)) fastest = change[place];
+    });
+    for_each_place(map, at.index, [&](int place) {
+      if (change[place] > fastest)
+        soonest = math::smaller(soonest, math::pool_meeting(y, plane[place], fastest, change[place]));
+    });
+    dy[i] = fastest;
+    until[i] = soonest;
+  }
+};
+
+// A block per sample: the soonest of its windows.
+template <class T>
+__global__ void soonest_kernel(Index windows, T never, const T* until, T* t) {
+  Shared shared;
+  auto scratch = shared.take<T>(Teams::threads);
+  T soonest = never;
+  for (Index j = threadIdx.x; j < windows; j += Teams::threads) soonest = math::smaller(soonest, until[blockIdx.x * windows + j]);
+  soonest = team_join(Teams{Teams::threads, true}, soonest, scratch, [](T a, T b) { return math::smaller(a, b); });
+  if (threadIdx.x == 0) t[blockIdx.x] = soonest;
+}
+
 constexpr int surplus_threads = 256;
 
 // A block per sample: G of its windows minus what their winners received.
@@ -242,11 +281,23 @@ void max_pool_multiplier(const char* operation, Stream stream, const PoolMap& ma
   for_each_element(operation, stream, map.planes() * map.places(), Multiplier<T>{winners, M, M_x});
 }
 
+template <class T>
+void max_pool_ray(const char* operation, Stream stream, const PoolMap& map, const T* x, const T* dx, T* dy, T* t) {
+  const Index windows = map.channels * map.positions();
+  const T never = std::numeric_limits<T>::infinity();
+  const Numbers<T> until(operation, map.samples * windows, stream);
+  for_each_element(operation, stream, map.samples * windows,
+                   Ray<T>{map, map.places(), map.positions(), never, x, dx, dy, until.data()});
+  const Teams one{Teams::threads, true};
+  launch(operation, stream, one.shape(map.samples, room<T>(0, Teams::threads)), &soonest_kernel<T>, windows, never, until.data(), t);
+}
+
 #define RELPROP_INSTANTIATE(T)                                                                                                     \
   template void max_pool_forward(const char*, Stream, const PoolMap&, const T*, T*);                                               \
   template void max_pool_gradient(const char*, Stream, const PoolMap&, Ties, const T*, const T*, T*, T*);                          \
   template void max_pool_tangent(const char*, Stream, const PoolMap&, Ties, const T*, const T*, T*);                               \
-  template void max_pool_multiplier(const char*, Stream, const PoolMap&, Ties, const T*, const T*, bool, const T*, T*);
+  template void max_pool_multiplier(const char*, Stream, const PoolMap&, Ties, const T*, const T*, bool, const T*, T*);            \
+  template void max_pool_ray(const char*, Stream, const PoolMap&, const T*, const T*, T*, T*);
 RELPROP_INSTANTIATE(float)
 RELPROP_INSTANTIATE(double)
 

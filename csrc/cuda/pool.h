@@ -34,4 +34,8 @@ template <class T>
 void max_pool_multiplier(const char* operation, Stream stream, const PoolMap& map, math::Ties ties, const T* x, const T* x0,
                          bool one_x0, const T* M, T* M_x);
 
+// dy along x + t dx, and t (samples): for how long a sample's maxima stay
+template <class T>
+void max_pool_ray(const char* operation, Stream stream, const PoolMap& map, const T* x, const T* dx, T* dy, T* t);
+
 }  // namespace relprop::cuda

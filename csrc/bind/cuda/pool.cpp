@@ -23,9 +23,8 @@ struct Geometry {
 };
 
 Geometry geometry(const Argument& x, const Settings& s) {
-  const auto axes = axes_of(py::module_::import("pyref.layers.pool")
-                                .attr("max_pool_windows")(x.object, s.kernel, s.stride, s.padding, s.dilation, s.ceil_mode));
-  if (axes.size() > 3) throw std::runtime_error("pooling over " + std::to_string(axes.size()) + " axes has no CUDA kernel");
+  const auto axes = axes_for_kernels("pooling", py::module_::import("pyref.layers.pool")
+                                               .attr("max_pool_windows")(x.object, s.kernel, s.stride, s.padding, s.dilation, s.ceil_mode));
   const auto shape = x.shape();
   Geometry g{{shape[0], shape[1], {}, {}, {}, {}, {}, {}}, {shape[0], shape[1]}};
   for (std::size_t d = 0; d < 3; ++d) {
@@ -141,6 +140,21 @@ py::object max_pool_multiplier(const py::object& x_, const py::object& x0_, cons
   });
 }
 
+py::object max_pool_ray(const py::object& x_, const py::object& dx_, const py::object& kernel, const py::object& stride,
+                        const py::object& padding, const py::object& dilation, const py::object& ceil_mode) {
+  const Argument x("x", x_), dx("dx", dx_);
+  check_shape(dx, x.shape());
+  const auto g = geometry(x, {kernel, stride, padding, dilation, ceil_mode});
+  Call call("max_pool_ray", {&x, &dx});
+  return call.with_widest([&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const T *x_data = call.in<T>(x), *change = call.in<T>(dx);
+    const auto dy = call.out<T>(g.y), t = call.out<T>({x.shape()[0]});
+    call.run([&] { cuda::max_pool_ray(call.operation(), call.stream(), g.map, x_data, change, dy.data(), t.data()); });
+    return py::make_tuple(call.give(dy), dy.array.size() == 0 ? py::object(py::none()) : call.give(t));
+  });
+}
+
 }  // namespace
 
 void bind_cuda_pool(py::module_& module) {
@@ -156,4 +170,5 @@ void bind_cuda_pool(py::module_& module) {
              "account"_a = py::none());
   module.def("max_pool_multiplier", &max_pool_multiplier, "x"_a, "x0"_a, "M"_a, "kernel"_a, stride, padding, dilation, ceil_mode,
              ties, "max_pool"_a = "xmax");
+  module.def("max_pool_ray", &max_pool_ray, "x"_a, "dx"_a, "kernel"_a, stride, padding, dilation, ceil_mode);
 }
