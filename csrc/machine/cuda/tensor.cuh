@@ -8,8 +8,7 @@
 //   tf32 a0: (g, t)   a1: (g + 8, t)   a2: (g, t + 4)   a3: (g + 8, t + 4)     b0: (t, g)   b1: (t + 4, g)
 //   bf16 the same with k in pairs: (g, 2t) and (g, 2t + 1) in a0, … 8 further in a2; b0: (2t, g) and (2t + 1, g)
 //
-// On the emulated device the same lanes meet and compute the same sums: each product exact, the sum of a row and column
-// cut off to a float, as the hardware does.
+// The emulated device runs them too: machine/cuda/emulate/tensor.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,7 +19,7 @@
 #include "math/hd.h"
 
 #ifndef __CUDACC__
-#include <cmath>
+#include "machine/cuda/emulate/tensor.h"
 #endif
 
 namespace relprop::cuda {
@@ -53,7 +52,7 @@ HD float to_tf32(float v) {
 }
 
 // What tf32 leaves out of v, in tf32 again: v = high + low but for 2⁻²³ |v|. 0 where v is not finite.
-HD float tf32_rest(float v, float high) { return is_finite(high) ? to_tf32(v - high) : 0.0f; }
+HD float tf32_rest(float v, float high) { return is_finite(high) ? to_tf32(v - high) : float(0); }
 
 // Two numbers with 8 significant bits in a word, the nearest ones, ties to even; the first in the lower half.
 HD Word to_bf16(float first, float second) {
@@ -70,46 +69,6 @@ HD Word to_bf16(float first, float second) {
 #endif
 }
 
-#ifndef __CUDACC__
-
-// One lane's pieces, for the others to read while all of them wait.
-struct Pieces {
-  const Word *a, *b;
-  const float* c;
-};
-
-// Element k of a row of A, or of a column of B: a piece holds those below half in its first words.
-inline float element(const Word* lower, const Word* upper, int k, bool pairs) {
-  const Word w = *(k < (pairs ? 8 : 4) ? lower : upper);
-  if (!pairs) return float_of(w);
-  return float_of(k % 2 ? w & 0xffff0000u : w << 16);
-}
-
-// c of the calling lane after the product; every lane of the warp calls it.
-inline void multiply_emulated(float (&c)[4], const Word (&a)[4], const Word (&b)[2], bool pairs) {
-  const Pieces own{a, b, c};
-  const std::uint64_t* words = emulate::gather(~0u, reinterpret_cast<std::uintptr_t>(&own));
-  const auto lane = [&](int l) { return reinterpret_cast<const Pieces*>(static_cast<std::uintptr_t>(words[l])); };
-  const int self = static_cast<int>(threadIdx.x) % 32, g = self / 4, t = self % 4, most = pairs ? 16 : 8;
-  float out[4];
-  for (int i = 0; i < 4; ++i) {
-    const int lower_row = i / 2, column = 2 * t + i % 2;
-    double sum = static_cast<double>(c[i]);
-    for (int k = 0; k < most; ++k) {
-      const int holder = pairs ? k % 8 / 2 : k % 4;
-      const Word *A = lane(4 * g + holder)->a, *B = lane(4 * column + holder)->b;
-      const float left = element(A + lower_row, A + 2 + lower_row, k, pairs), right = element(B, B + 1, k, pairs);
-      sum += static_cast<double>(left) * static_cast<double>(right);
-    }
-    out[i] = static_cast<float>(sum);
-    if (std::isfinite(sum) && std::fabs(static_cast<double>(out[i])) > std::fabs(sum)) out[i] = std::nextafter(out[i], 0.0f);
-  }
-  __syncwarp();  // the others have read this lane's c
-  for (int i = 0; i < 4; ++i) c[i] = out[i];
-}
-
-#endif
-
 }  // namespace tensor
 
 // c += A B with A (16, 8) and B (8, 8) in tf32
@@ -121,7 +80,7 @@ __device__ inline void multiply_tf32(float (&c)[4], const float (&a)[4], const f
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(A[0]), "r"(A[1]), "r"(A[2]), "r"(A[3]), "r"(B[0]), "r"(B[1]));
 #else
-  multiply_emulated(c, A, B, false);
+  emulate::multiply(c, A, B, false);
 #endif
 }
 
@@ -132,7 +91,7 @@ __device__ inline void multiply_bf16(float (&c)[4], const tensor::Word (&a)[4], 
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-  tensor::multiply_emulated(c, a, b, true);
+  emulate::multiply(c, a, b, true);
 #endif
 }
 
