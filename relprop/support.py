@@ -112,14 +112,18 @@ def layer_rows():
 def _row(name):
     row = {"layer": name, "file": pyref.LAYERS[name].__module__.rpartition(".")[2]}
     row |= {column: _tried(name, method, options) for column, (_, method, options) in COLUMNS.items()}
-    asked = _functions(name)
-    return row | {b.name: _backend_mark(b, asked) for b in BACKENDS.values()}
+    return row | {b.name: _backend_mark(b, name) for b in BACKENDS.values()}
 
 
-def _backend_mark(backend, asked):
-    """✓ where a backend has its own function for all that a layer asks of it, "reference" where one is pyref's."""
+def _backend_mark(backend, name):
+    """✓ where a backend has its own function for all that a layer asks of it.
+
+    "reference" where one is pyref's, but "view" where that one computes nothing.
+    """
     module = import_module(backend.module)  # whether this build has its kernels or not
-    return YES if module is pyref or asked <= set(module.KERNELS) else "reference"
+    if module is pyref or _functions(name) <= set(module.KERNELS):
+        return YES
+    return "view" if pyref.LAYERS[name].kind in ("shape", "dropout") else "reference"
 
 
 class _Listening:

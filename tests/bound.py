@@ -80,7 +80,7 @@ class RelevanceBound:
     dropped: Any
 
 
-def relevance_bound(terms, bias, R, rule, dtype):
+def relevance_bound(terms, bias, R, rule, dtype, off=0):
     """The RelevanceBound of `affine_relevance`, from the rule itself and nothing else.
 
     z_p is uncertain by the rounding of its sum. Every combination of z_p - dz_p and z_p + dz_p goes through the
@@ -88,8 +88,12 @@ def relevance_bound(terms, bias, R, rule, dtype):
     spread of the shares is carried back, and the rounding of the way back is added. Under "rms" ε is uncertain too.
 
     Parameters
-        terms  `pyref.layers.affine.Term`s of the inputs as the kernel gets them, in `wide(dtype)`, as are bias and R
+        terms  `pyref.layers.affine.Term`s of the inputs as the kernel gets them, in `wide(dtype)`, as are bias and R;
+               one whose text subtracts what it added has a Term `rounded` with all of its numbers added
+        off    how far the kernel's weights may be off, relative to them and in the shape of R, where it computes them;
+               parts hold their squares at most
     """
+    off = (2 + off) * off
     n_in = sum(np.max(t.forward(np.ones_like(t.x), _each(np.ones_like, t.w)), initial=0) for t in terms)
     z, dz = [], []
     for p in range(rule.parts):
@@ -99,15 +103,16 @@ def relevance_bound(terms, bias, R, rule, dtype):
             if x_p is not None:
                 w_p = _each(lambda w, p=p: rule.weight_part(p, w), t.w)
                 value = value + t.forward(x_p, w_p)
-                size = size + t.forward(_size(rule, p, t.x), _each(np.abs, w_p))
+                size = size + _rounded(t).forward(_size(rule, p, t.x), _each(np.abs, w_p))
+        moved = off * size
         if bias is not None:
             value, size = value + rule.bias_part(p, bias), size + np.abs(rule.bias_part(p, bias))
         z.append(value)
-        dz.append(sum_bound(n_in + 1, size, dtype))
+        dz.append(sum_bound(n_in + 1, size, dtype) + moved)
     s, ds, is_wild = _spread(lambda rule, z: rule.split(R, z), rule, z, dz, R, dtype)
     kept, dkept, _ = _spread(lambda rule, z: rule.kept(R, z), rule, z, dz, R, dtype)
     dkept = tuple(np.where(is_wild, np.inf, d) for d in dkept)
-    r = tuple(_back(t, rule, s, ds, is_wild, R, dtype) for t in terms)
+    r = tuple(_back(t, rule, s, ds, is_wild, R, dtype, off) for t in terms)
     outputs = max(1, int(np.prod(R.shape[1:])))
     columns = [
         _per_sample(d) + sum_bound(outputs, _per_sample(np.abs(k)), dtype) for k, d in zip(kept, dkept, strict=True)
@@ -151,7 +156,7 @@ def _rules_nearby(rule, z, dz):
     return [rule, *(replace(rule, epsilon=rule.epsilon * max(0, 1 + sign * off)) for sign in (-1, 1))]
 
 
-def _back(t, rule, s, ds, is_wild, R, dtype):
+def _back(t, rule, s, ds, is_wild, R, dtype, off):
     """The bound of one term's relevance."""
     n_out = np.max(t.transpose(np.ones_like(R), _each(np.ones_like, t.w)), initial=0)
     bound, wild = np.zeros_like(t.x), np.zeros(t.x.shape, bool)
@@ -161,7 +166,8 @@ def _back(t, rule, s, ds, is_wild, R, dtype):
         x_p = _size(rule, p, t.x)
         w_p = _each(lambda w, p=p: np.abs(rule.weight_part(p, w)), t.w)
         spread = np.where(is_wild, 0, ds[p])
-        bound = bound + x_p * t.transpose(spread + sum_bound(n_out * rule.parts, np.abs(s[p]), dtype), w_p)
+        rounded = sum_bound(n_out * rule.parts, np.abs(s[p]), dtype) + off * np.abs(s[p])
+        bound = bound + x_p * (t.transpose(spread, w_p) + _rounded(t).transpose(rounded, w_p))
         bound = bound + float(np.finfo(dtype).tiny)
         wild |= (x_p * t.transpose(np.where(is_wild, np.ones_like(R), np.zeros_like(R)), w_p)) > 0
     return np.where(wild, np.inf, bound)
@@ -171,6 +177,11 @@ def _size(rule, p, x):
     """|input part|, or for a distance that is itself a rounded difference the sizes of its two terms."""
     x_p = np.abs(rule.input_part(p, x))
     return x_p if not hasattr(rule, "low") else x_p + np.abs(x)
+
+
+def _rounded(t):
+    """The term whose sums have the sizes that are rounded: another than the map's own where its text subtracts."""
+    return getattr(t, "rounded", t)
 
 
 def _each(change, w):

@@ -58,6 +58,10 @@ class Near(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, key):
         return self.like(self.value[key], self.error[key])
 
+    def __setitem__(self, key, v):
+        v = self.lift(v)
+        self.value[key], self.error[key] = v.value, v.error
+
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         assert method == "__call__" and not options
         with np.errstate(all="ignore"):  # what is not finite is uncertain without end: see `rounded`
@@ -119,6 +123,12 @@ def _monotone(f):
     return moved
 
 
+def _power(near, a, b):
+    value = a.value**b.value  # of a positive number, to an exact exponent
+    ends = [np.abs(np.maximum(a.value + side * a.error, 0) ** b.value - value) for side in (-1, 1)]
+    return near.rounded(value, np.maximum(*ends))
+
+
 def _choice(f):
     return lambda near, a, b: near.like(f(a.value, b.value), np.maximum(a.error, b.error))
 
@@ -137,11 +147,12 @@ UFUNCS = {
     np.multiply: _multiply,
     np.divide: _divide,
     np.matmul: _matmul,
+    np.power: _power,
     np.negative: lambda near, a: near.like(-a.value, a.error),
     np.absolute: lambda near, a: near.like(np.abs(a.value), a.error),
     np.maximum: _choice(np.maximum),
     np.minimum: _choice(np.minimum),
-    **{f: _monotone(f) for f in (np.exp, np.expm1, np.tanh)},
+    **{f: _monotone(f) for f in (np.exp, np.expm1, np.log1p, np.tanh)},
     np.sqrt: _monotone(lambda v: np.sqrt(np.maximum(v, 0))),
     **{f: _comparison(f) for f in (np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal)},
 }
@@ -157,9 +168,10 @@ def _where(condition, a, b):
     return near.like(np.where(condition.value, a.value, b.value), error)
 
 
-def _sum(a, axis=None):
-    size, count = np.sum(np.abs(a.value), axis=axis), a.value.size // max(1, a.shape[0] if a.ndim else 1)
-    return a.rounded(np.sum(a.value, axis=axis), np.sum(a.error, axis=axis), size, count + STEPS)
+def _sum(a, axis=None, keepdims=False):
+    count = a.value.size // max(1, a.shape[0] if a.ndim else 1)
+    value, error, size = (np.sum(v, axis=axis, keepdims=keepdims) for v in (a.value, a.error, np.abs(a.value)))
+    return a.rounded(value, error, size, count + STEPS)
 
 
 def _zeros_like(a, shape=None, dtype=None):
@@ -180,6 +192,7 @@ FUNCTIONS = {
     np.stack: _joined(np.stack),
     np.concatenate: _joined(np.concatenate),
     np.reshape: lambda a, shape: a.like(a.value.reshape(shape), a.error.reshape(shape)),
+    np.broadcast_to: lambda a, shape: a.like(np.broadcast_to(a.value, shape), np.broadcast_to(a.error, shape)),
     np.zeros_like: _zeros_like,
     np.any: lambda a: bool(np.any(a.value)),
 }

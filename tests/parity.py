@@ -91,12 +91,13 @@ def widened(a, dtype):
     return a.astype(wide(dtype)) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
 
 
-def assert_relevance(name, backend, arguments, terms, bias, R, rule, dtype, label, bound_like=None):
+def assert_relevance(name, backend, arguments, terms, bias, R, rule, dtype, label, off=0):
     """The kernel called `name` against pyref's function: r of each input and the whole account.
 
     Parameters
         arguments  of the function but for `account`, by name, as the kernel gets them
         terms      wide: how the layer's `relevance` calls the rule algebra; bias and R likewise
+        off        how far the kernel's weights may be off: `relevance_bound`
     """
     mine, theirs = pyref.Account(), pyref.Account()
     got = getattr(backend, name)(**arguments, account=mine)
@@ -104,7 +105,7 @@ def assert_relevance(name, backend, arguments, terms, bias, R, rule, dtype, labe
     want = getattr(pyref, name)(**exact, account=theirs)
     if not rule.parts:
         return assert_within(got, want, np.zeros(want.shape), dtype, label)
-    bound = relevance_bound(terms, bias, R, rule, dtype)
+    bound = relevance_bound(terms, bias, R, rule, dtype, off)
     parts = (got, want) if isinstance(got, tuple) else ((got,), (want,))
     for g, w, b in zip(*parts, bound.r, strict=True):
         assert_within(g, w, b, dtype, label)

@@ -19,10 +19,12 @@ void bind_embedding(py::module_& cpu);
 void bind_gru(py::module_& cpu);
 void bind_lstm(py::module_& cpu);
 void bind_merge(py::module_& cpu);
+void bind_norm(py::module_& cpu);
 void bind_pool(py::module_& cpu);
 void bind_product(py::module_& cpu);
 void bind_reduce(py::module_& cpu);
 void bind_softmax(py::module_& cpu);
+void bind_upsample(py::module_& cpu);
 
 void bind_cuda(py::module_& cuda);
 
@@ -47,10 +49,12 @@ PYBIND11_MODULE(_core, module) {
   bind_gru(cpu);
   bind_lstm(cpu);
   bind_merge(cpu);
+  bind_norm(cpu);
   bind_pool(cpu);
   bind_product(cpu);
   bind_reduce(cpu);
   bind_softmax(cpu);
+  bind_upsample(cpu);
 
   module.attr("cuda_build") = RELPROP_CUDA_BUILD;
 #ifdef RELPROP_HAS_CUDA

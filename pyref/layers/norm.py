@@ -329,7 +329,13 @@ def local_response_norm_multiplier(x, x0, M, size, alpha=1e-4, beta=0.75, k=1.0,
     return M * m_x + M_square * (x + x0)
 
 
+def _check_size(size):
+    if size < 1:
+        raise ValueError(f"size is {size}, expected a whole number >= 1")
+
+
 def _denominator(x, size, alpha, k):
+    _check_size(size)
     return k + (alpha / size) * _window_sum(x * x, size // 2, (size - 1) // 2)
 
 
@@ -463,8 +469,7 @@ class LocalResponseNorm(Layer):
     k: float = 1.0
 
     def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"size is {self.size}, expected a whole number >= 1")
+        _check_size(self.size)
 
     def _options(self):
         return self.size, self.alpha, self.beta, self.k

@@ -37,7 +37,7 @@ def upsample_forward(x, size, mode="nearest", align_corners=False):
     Shapes
         x (n, c, *axes)   size: the lengths after, one per axis   →   (n, c, *size)
     Raises
-        ValueError  a length below 1; another number of them than x has axes; an unknown mode.
+        ValueError  a length below 1; another number of them than x has axes; an empty axis; an unknown mode.
     """
     return affine_forward(upsample_terms(x, size, mode, align_corners))
 
@@ -79,11 +79,8 @@ def upsample_terms(x, size, mode="nearest", align_corners=False):
 
     A rule changes each matrix by itself; that is the rule on their product, because no weight is negative.
     """
-    check_choice("mode", mode, MODES)
-    if len(size) != x.ndim - 2 or any(s < 1 for s in size):
-        raise ValueError(f"size is {tuple(size)}, expected {x.ndim - 2} lengths >= 1 for x with shape {tuple(x.shape)}")
-    lengths = tuple(zip(x.shape[2:], size, strict=True))
-    w = tuple(_matrix(x, _rows(h, big, mode, align_corners), h) for h, big in lengths)
+    rows = upsample_rows(x, size, mode, align_corners)
+    w = tuple(_matrix(x, r, h) for r, h in zip(rows, x.shape[2:], strict=True))
     support = tuple(np.where(v != 0, ones_like(v), zeros_like(v)) for v in w)
 
     def forward(x, w):
@@ -99,6 +96,16 @@ def upsample_terms(x, size, mode="nearest", align_corners=False):
     return (Term(x, w, forward, transpose),)
 
 
+def upsample_rows(x, size, mode, align_corners):
+    """For each axis after (n, c) what each of its outputs reads: ((input, weight), …), exactly."""
+    check_choice("mode", mode, MODES)
+    if len(size) != x.ndim - 2 or any(s < 1 for s in size):
+        raise ValueError(f"size is {tuple(size)}, expected {x.ndim - 2} lengths >= 1 for x with shape {tuple(x.shape)}")
+    if 0 in x.shape[2:]:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected axes after (n, c) that are not empty")
+    return tuple(_rows(h, big, mode, align_corners) for h, big in zip(x.shape[2:], size, strict=True))
+
+
 def _along(x, matrix, axis):
     """x times a matrix along one axis."""
     return np.moveaxis(np.moveaxis(x, axis, -1) @ matrix, -1, axis)
@@ -106,7 +113,6 @@ def _along(x, matrix, axis):
 
 @lru_cache(maxsize=64)
 def _rows(h, big, mode, align_corners):
-    """For each output, its inputs and their weights: ((input, weight), …), exactly."""
     if mode == "nearest":
         return tuple(((p * h // big, Fraction(1)),) for p in range(big))
     rows = []

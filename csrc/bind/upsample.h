@@ -1,0 +1,89 @@
+// What every output of an upsampling reads, as pyref says it, for the doors of all devices.
+#pragma once
+
+#include "geometry.h"
+#include "relprop/upsample.h"
+
+namespace relprop::bind {
+
+// relprop::Taps that hold what they point to.
+struct TapsOf {
+  Index length, count;
+  std::vector<Index> begin{0}, from{};
+  std::vector<double> weight{};
+};
+
+struct UpsampleGeometry {
+  std::vector<TapsOf> there, back;
+  std::vector<Index> shape;  // of the axes after
+};
+
+// The adjoint: what every input is read by.
+inline TapsOf transposed(const TapsOf& taps) {
+  std::vector<std::vector<std::pair<Index, double>>> readers(static_cast<std::size_t>(taps.length));
+  for (Index p = 0; p < taps.count; ++p)
+    for (auto t = static_cast<std::size_t>(taps.begin[static_cast<std::size_t>(p)]);
+         t < static_cast<std::size_t>(taps.begin[static_cast<std::size_t>(p) + 1]); ++t)
+      readers[static_cast<std::size_t>(taps.from[t])].emplace_back(p, taps.weight[t]);
+  TapsOf back{taps.count, taps.length};
+  for (const auto& all : readers) {
+    for (const auto& [p, weight] : all) {
+      back.from.push_back(p);
+      back.weight.push_back(weight);
+    }
+    back.begin.push_back(static_cast<Index>(back.from.size()));
+  }
+  return back;
+}
+
+// x has a shape and as many axes; what pyref refuses is raised.
+inline std::shared_ptr<const UpsampleGeometry> upsample_geometry(const py::object& x, const py::object& size, const py::object& mode,
+                                                                 const py::object& align_corners) {
+  const py::tuple shape(x.attr("shape"));
+  const bool corners = py::cast<bool>(py::bool_(align_corners));
+  return remembered<UpsampleGeometry>(py::make_tuple(shape, size, mode, int{corners}), [&] {
+    const auto pyref = py::module_::import("pyref.layers.upsample");
+    const py::tuple rows = pyref.attr("upsample_rows")(x, size, mode, corners);
+    UpsampleGeometry made;
+    for (std::size_t a = 0; a < rows.size(); ++a) {
+      TapsOf taps{py::cast<Index>(shape[a + 2]), 0};
+      for (py::handle row : rows[a]) {
+        for (py::handle each : row) {
+          const auto tap = py::reinterpret_borrow<py::tuple>(each);
+          const double weight = py::float_(tap[1]);
+          if (weight == 0) continue;  // not connected
+          taps.from.push_back(py::cast<Index>(tap[0]));
+          taps.weight.push_back(weight);
+        }
+        taps.begin.push_back(static_cast<Index>(taps.from.size()));
+        ++taps.count;
+      }
+      made.shape.push_back(taps.count);
+      made.back.push_back(transposed(taps));
+      made.there.push_back(std::move(taps));
+    }
+    return made;
+  });
+}
+
+// (n, c, *the axes after)
+inline std::vector<Index> upsampled_shape(const std::vector<Index>& x, const UpsampleGeometry& geometry) {
+  std::vector<Index> shape(x.begin(), x.begin() + 2);
+  shape.insert(shape.end(), geometry.shape.begin(), geometry.shape.end());
+  return shape;
+}
+
+// The functions under pyref's names; a Door has them as static members.
+template <class Door>
+void def_upsample(py::module_& module) {
+  using namespace py::literals;
+  const auto mode = "mode"_a = "nearest";
+  const auto align_corners = "align_corners"_a = false;
+  module.def("upsample_forward", &Door::forward, "x"_a, "size"_a, mode, align_corners);
+  module.def("upsample_gradient", &Door::gradient, "x"_a, "size"_a, "G"_a, mode, align_corners);
+  module.def("upsample_tangent", &Door::tangent, "x"_a, "size"_a, "dx"_a, mode, align_corners);
+  module.def("upsample_relevance", &Door::relevance, "x"_a, "size"_a, "R"_a, "rule"_a, "z"_a = py::none(), mode, align_corners,
+             "account"_a = py::none());
+}
+
+}  // namespace relprop::bind
