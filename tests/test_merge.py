@@ -185,6 +185,10 @@ def test_errors():
         pyref.concat_forward((a, np.ones((3, 4))))
     with pytest.raises(ValueError, match=r"sizes \(1, 1\) add up to 2, expected 3, axis 1 of x"):
         pyref.split_forward(a, (1, 1))
+    with pytest.raises(ValueError, match=r"sizes \(1, 1\) add up to 2, expected 3, axis 1 of x"):
+        pyref.split_gradient(a, (1, 1), (a[:, :1], a[:, :1]))
+    with pytest.raises(ValueError, match="G has 1 arrays, expected 2, one per piece"):
+        pyref.split_gradient(a, (1, 2), (a[:, :1],))
     with pytest.raises(ValueError, match="signal is 2, expected 0 or 1"):
         pyref.Multiply(2)
     with pytest.raises(ValueError, match="rule Pass needs one input"):

@@ -575,10 +575,7 @@ def split_forward(x, sizes, axis=1):
     Raises
         ValueError  the sizes do not add up; the axis is the batch, or does not exist.
     """
-    axis = _sample_axis(x, axis)
-    if sum(sizes) != x.shape[axis]:
-        raise ValueError(f"sizes {tuple(sizes)} add up to {sum(sizes)}, expected {x.shape[axis]}, axis {axis} of x")
-    pieces, start = [], 0
+    axis, pieces, start = _split_axis(x, sizes, axis), [], 0
     for size in sizes:
         pieces.append(x[(slice(None),) * axis + (slice(start, start + size),)])
         start += size
@@ -590,8 +587,12 @@ def split_gradient(x, sizes, G, axis=1):
 
     Shapes
         G: a tuple with one array per piece, zeros where nothing arrived   →   (n, ...)
+    Raises
+        ValueError  as `split_forward`; another number of arrays than sizes, or one of another shape.
     """
-    axis = _sample_axis(x, axis)
+    axis = _split_axis(x, sizes, axis)
+    if len(G) != len(sizes):
+        raise ValueError(f"G has {len(G)} arrays, expected {len(sizes)}, one per piece")
     for k, (g, size) in enumerate(zip(G, sizes, strict=True)):
         check_shape(f"G[{k}]", g, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
     return np.concatenate(tuple(G), axis=axis)
@@ -610,6 +611,14 @@ def split_relevance(x, sizes, R, axis=1):
         Σ r = Σ R exactly.
     """
     return split_gradient(x, sizes, R, axis)
+
+
+def _split_axis(x, sizes, axis):
+    """The axis counted from 0, whose length the sizes add up to."""
+    axis = _sample_axis(x, axis)
+    if sum(sizes) != x.shape[axis]:
+        raise ValueError(f"sizes {tuple(sizes)} add up to {sum(sizes)}, expected {x.shape[axis]}, axis {axis} of x")
+    return axis
 
 
 def _sample_axis(x, axis):
