@@ -6,6 +6,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -283,6 +285,39 @@ def test_calls_from_several_threads_say_the_same_to_the_bit(two_threads):
     assert alone == [call() for call in calls], "the same call, the same bits"
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda call: call(), calls)) == alone
+
+
+LONG = {  # calls of some tenths of a second
+    "dense_forward": lambda: (np.ones((700, 2000)), np.ones((2000, 700))),
+    "conv_relevance": lambda: (
+        np.ones((20, 16, 64, 64)),
+        np.ones((16, 16, 3, 3)),
+        None,
+        np.ones((20, 16, 62, 62)),
+        pyref.ZPlus(),
+    ),
+    "activation_forward": lambda: (np.ones((1 << 24,)), pyref.GELU()),
+    "layer_norm_forward": lambda: (np.ones((1 << 14, 1 << 10)),),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_other_threads_of_python_run_while_a_kernel_does(name):
+    """The GIL is released: a thread that sleeps and wakes again finds the call still running, more than once."""
+    arguments, running, seen = LONG[name](), Event(), 0
+
+    def call():
+        running.set()
+        getattr(cpu, name)(*arguments)
+        running.clear()
+
+    thread = Thread(target=call)
+    thread.start()
+    while thread.is_alive():
+        sleep(0.001)
+        seen += running.is_set()
+    thread.join()
+    assert seen > 3
 
 
 FORKED = """
