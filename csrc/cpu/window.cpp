@@ -10,6 +10,9 @@
 namespace relprop::cpu {
 namespace {
 
+// Below so many multiplications the work is done sooner than another thread is awake.
+constexpr Index worth_a_thread = Index(1) << 20;
+
 Index grain(Index length) { return std::max<Index>(1, (1 << 15) / std::max<Index>(1, length)); }
 
 // ---- the sources of a place ----
@@ -260,14 +263,18 @@ class WindowSums {
     if (units == 0 || end_.channels == 0) return;
     const Index rows = end_.channels / groups_, chunks = chunks_of(rows, units);
     const Index chunk_rows = (rows + chunks - 1) / chunks;
-    Index jobs = 0, deepest = 0;
+    Index jobs = 0, deepest = 0, multiplications = 0;
     for (const Phase& phase : phases_) {
       last_job.push_back(jobs += tiles(phase) * groups_ * chunks);
       deepest = std::max(deepest, block_at(phase, 0).depth());
       for (std::size_t s = 0; s < summands_.size(); ++s)
-        if (depth(phase) > 0) machine::count_product(2 * end_.channels * depth(phase) * samples_ * phase.places());
+        if (depth(phase) > 0) {
+          const Index here = end_.channels * depth(phase) * samples_ * phase.places();
+          multiplications += here;
+          machine::count_product(2 * here);
+        }
     }
-    const Index slots = std::min<Index>(machine::threads(), jobs);
+    const Index slots = std::min<Index>({machine::threads(), jobs, 1 + multiplications / worth_a_thread});
     const Index of_sources = aligned(deepest * most_places), of_weights = aligned(deepest * most_rows);
     const Index of_sums = aligned(chunk_rows * most_places), all = of_sources + of_weights + of_sums;
     const Buffer<T> work(slots * all);

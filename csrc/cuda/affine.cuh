@@ -85,6 +85,7 @@ struct alignas(P == 2 || P == 4 ? (P * sizeof(T) < 16 ? P * sizeof(T) : 16) : si
 
 // An Engine says how a block cuts up C and k, holds a tile of A and one of B in shared memory, and sums their product:
 //   threads, rows, columns, depth     of a block
+//   blocks_at_once                    that a processor must have registers for
 //   static room(used)                 shared memory that its tiles take
 //   set_a(k, row, value), set_b(k, column, value)
 //   add_product(most)                 k < most of the tiles; all threads, between barriers
@@ -96,7 +97,7 @@ class PlainEngine {
   static constexpr int side = 16, thread_rows = 4, thread_columns = P > 2 ? 2 : 4;
 
  public:
-  static constexpr int threads = side * side, rows = side * thread_rows, columns = side * thread_columns;
+  static constexpr int threads = side * side, rows = side * thread_rows, columns = side * thread_columns, blocks_at_once = 2;
   static constexpr int depth = P * sizeof(T) <= 8 ? 16 : 8;
 
  private:
@@ -159,7 +160,7 @@ class TensorEngine {
   static constexpr int tall = P > 2 ? 1 : 2, wide = P > 1 ? 4 : 8;  // fragments of a warp
 
  public:
-  static constexpr int threads = warp * warps_down * warps_across;
+  static constexpr int threads = warp * warps_down * warps_across, blocks_at_once = 1;
   static constexpr int rows = 16 * tall * warps_down, columns = 8 * wide * warps_across, depth = 16;
 
  private:
@@ -195,11 +196,10 @@ class TensorEngine {
   __device__ void add_product(int most) {
     UNROLL
     for (int p = 0; p < P; ++p) {
-      if (precision_ == Precision::bf16) {
+      if (precision_ == Precision::bf16)
         add_bf16(p);
-      } else {
-        for (int k = 0; k < most; k += 8) precision_ == Precision::tf32 ? add_tf32<false>(p, k) : add_tf32<true>(p, k);
-      }
+      else
+        for (int k = 0; k < most; k += 8) add_tf32(p, k, precision_ == Precision::float32);
     }
   }
   template <class F>
@@ -223,8 +223,7 @@ class TensorEngine {
   __device__ float b(int p, int k, int column) const { return B_[(p * depth + k) * column_pitch + first_column_ + column]; }
 
   // A step of 8 in tf32; with rests, what tf32 leaves out of a and of b too.
-  template <bool with_rests>
-  __device__ void add_tf32(int p, int k) {
+  __device__ void add_tf32(int p, int k, bool with_rests) {
     float high_b[wide][2], low_b[wide][2];
     UNROLL
     for (int j = 0; j < wide; ++j) {
@@ -232,7 +231,7 @@ class TensorEngine {
       for (int e = 0; e < 2; ++e) {
         const float v = b(p, k + t_ + 4 * e, 8 * j + g_);
         high_b[j][e] = tensor::to_tf32(v);
-        if (with_rests) low_b[j][e] = tensor::tf32_rest(v, high_b[j][e]);
+        low_b[j][e] = tensor::tf32_rest(v, high_b[j][e]);
       }
     }
     UNROLL
@@ -242,7 +241,7 @@ class TensorEngine {
       for (int e = 0; e < 4; ++e) {
         const float v = a(p, k + t_ + e / 2 * 4, 16 * i + g_ + e % 2 * 8);
         high_a[e] = tensor::to_tf32(v);
-        if (with_rests) low_a[e] = tensor::tf32_rest(v, high_a[e]);
+        low_a[e] = tensor::tf32_rest(v, high_a[e]);
       }
       UNROLL
       for (int j = 0; j < wide; ++j) {
@@ -341,7 +340,7 @@ HD bool meets(const Product& g, const Row& row, const Step& step, int& place) {
 //
 // While the tiles of one step of k are multiplied, the numbers of the next are on their way from memory to registers.
 template <class T, int P, class Engine, class Task>
-__global__ void __launch_bounds__(Engine::threads, 2) product_kernel(const Task task, const T* __restrict__ w, Precision precision) {
+__global__ void __launch_bounds__(Engine::threads, Engine::blocks_at_once) product_kernel(const Task task, const T* __restrict__ w, Precision precision) {
   constexpr int threads = Engine::threads, tile_rows = Engine::rows, tile_columns = Engine::columns, tile_depth = Engine::depth;
   constexpr int of_a = tile_rows * tile_depth / threads, of_b = tile_columns * tile_depth / threads;
   static_assert(of_a * threads == tile_rows * tile_depth && of_b * threads == tile_columns * tile_depth);
