@@ -146,6 +146,31 @@ def other_affine():
     yield "aggregate z_plus", lambda: cuda.aggregate_relevance(v, A, S, RULES["z_plus"]), moved, 4 * flops
 
 
+def recurrent(steps=500, inputs=64):
+    """Bytes: what is read of the record and written of signals, once; FLOPs: the products of a pass."""
+    for layer, gates, kept in (("lstm", 4, 6), ("gru", 3, 6)):
+        for width in (64, 512):
+            w_x, w_h, b = array(inputs, gates * width), array(width, gates * width), array(gates * width)
+            w = (w_x, w_h, b, array(width)) if layer == "gru" else (w_x, w_h, b)
+            forward, gradient, relevance, multiplier = (
+                getattr(cuda, f"{layer}_{name}") for name in ("forward", "gradient", "relevance", "multiplier")
+            )
+            for n in (1, 16, 256):
+                x, G = array(n, steps, inputs), array(n, steps, width)
+                record = forward(x, *w)[1]
+                one = size((n, steps, width))
+                block = 2 * n * steps * width * (width + inputs)
+                name, read = f"{layer}{width} {n}", size((n, steps, inputs)) + (gates + kept) * one
+                yield f"{name}", lambda x=x, w=w, f=forward: f(x, *w), (2 * gates + 2) * one, gates * block
+                call = lambda x=x, w=w, G=G, r=record, f=gradient: f(x, *w, G, record=r)  # noqa: E731
+                yield f"{name} gradient", call, read + (gates + 1) * one, gates * block
+                call = lambda x=x, w=w, G=G, r=record, f=relevance: f(x, *w, G, RULES["epsilon"], record=r)  # noqa: E731
+                passes = 1 if layer == "lstm" else 2
+                yield f"{name} LRP-all", call, read + 2 * one, passes * block
+                call = lambda x=x, w=w, G=G, r=record, f=multiplier: f(x, *w, x, G, record=r, record0=r)  # noqa: E731
+                yield f"{name} DeepLIFT", call, 2 * read + (gates + 1) * one, gates * block
+
+
 def seconds(call, least=0.2):
     """Of one call: the best of three runs that last at least so long."""
     call()
@@ -173,7 +198,7 @@ def main(save: Annotated[str, typer.Option(help="Folder for the results")] = "")
         ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
     ).stdout.strip()
     rows, copy = [], None
-    for group in (elementwise, averages, rows, dense, conv, other_affine):
+    for group in (elementwise, averages, rows, dense, conv, other_affine, recurrent):
         for name, call, moved, flops in group():
             time = seconds(call)
             copy = copy or moved / time

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import pyref
+from pyref.layers.recurrent import RecurrentRecord
 from relprop import _core
 from relprop._mirror import fill
 from relprop.device import speak_numpy
@@ -38,7 +39,9 @@ KERNELS = tuple(
         "dense": "forward gradient tangent relevance",
         "divide": "forward gradient tangent relevance multiplier",
         "embedding": "forward",
+        "gru": "forward gradient tangent relevance multiplier",
         "log_softmax": "forward gradient tangent",
+        "lstm": "forward gradient tangent relevance multiplier",
         "max_pool": "forward gradient tangent relevance multiplier ray",
         "mean": "forward gradient tangent relevance",
         "multiply": "forward gradient tangent relevance multiplier",
@@ -171,6 +174,9 @@ def library_of(x):
 def _given_back(result, library, compiled):
     if isinstance(result, tuple):
         return tuple(_given_back(r, library, compiled) for r in result)
+    if isinstance(result, RecurrentRecord):
+        arrays = {f.name: getattr(result, f.name) for f in fields(result)}
+        return replace(result, **{name: _given_back(v, library, compiled) for name, v in arrays.items()})
     return library.from_dlpack(result) if isinstance(result, compiled.Array) else result
 
 
@@ -185,6 +191,9 @@ class _Account:
 
     def add_kept(self, stabilizer, dropped):
         self._account.add_kept(self._library.from_dlpack(stabilizer), self._library.from_dlpack(dropped))
+
+    def add_state(self, relevance):
+        self._account.add_state(self._library.from_dlpack(relevance))
 
 
 class Preparation:

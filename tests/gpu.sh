@@ -91,6 +91,7 @@ print(len(c.KERNELS), \"kernels for\", c.devices())"' "$python"
       step "$(basename "$file" .py)" bash -c 'tests_of "$@"' - "$file" -k "cuda and not emulated"
     done
     step test_cuda bash -c 'tests_of "$@"' - tests/test_cuda.py
+    step test_cuda_recurrent bash -c 'tests_of "$@"' - tests/test_cuda_recurrent.py -k "cuda and not emulated"
     step synchronous env RELPROP_CUDA_SYNC=1 bash -c 'tests_of "$@"' - tests/test_parity.py -k "cuda and not emulated and epsilon"
     ;;
   sanitize)

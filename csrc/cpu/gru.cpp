@@ -257,7 +257,7 @@ void for_isa::gru_relevance(Isa isa, const RecurrentSize& size, const Time& time
     for (Index n = begin; n < end; ++n)
       for (Index t = 0; t < size.steps; ++t)
         for (Index j = 0; j < width; ++j)
-          s.data()[(n * size.steps + t) * width + j] = record.r.at(n, t)[j] * record.q.at(n, t)[j];
+          s.data()[(n * size.steps + t) * width + j] = math::gru_s(record.r.at(n, t)[j], record.q.at(n, t)[j]);
   });
 
   const auto block = [&](const T* b, Index k) { return b ? b + k * width : nullptr; };
@@ -321,7 +321,7 @@ void for_isa::gru_relevance(Isa isa, const RecurrentSize& size, const Time& time
           const T* arrived = R + (n * size.steps + t) * width;
           T *R_h = R_h0 + n * width, *to_u = R_ru + ((n - first) * 2 + 1) * width, *to_n = R_n + (n - first) * width,
             *p_row = p + (n - first) * width;
-          for (Index j = 0; j < width; ++j) p_row[j] = 1 - row.u[j];
+          for (Index j = 0; j < width; ++j) p_row[j] = math::gru_p(row.u[j]);
           const T e_h = norm.on(row.h, width), e_p = norm.on(p_row, width);
           const math::Stabilizer way = norm.stabilizer;
           with_gate(gate, [&](auto constant) {

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "cuda/layer.cuh"
 
@@ -39,11 +40,30 @@ void affine_relevance(const char* operation, Stream stream, const AffineMap& map
   layer_relevance(operation, stream, map, x, w, b, R, rule, bounds, z, account, r);
 }
 
+template <class T>
+void affine_sum(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, Factor input, Factor weight,
+                const Constants<T>& constants, bool add, T* z) {
+  const Slot<T> slot{input, weight, z};
+  store_sums<T>(Layer<T, AffineMap>{operation, stream, map, x, w, nullptr, nullptr, constants, nullptr}, nullptr, &slot, 1, add);
+}
+
+template <class T>
+void affine_carry(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const CarriedPart<T>* parts,
+                  int count, const Constants<T>& constants, bool add, T* r) {
+  std::vector<Slot<T>> slots;
+  for (int p = 0; p < count; ++p) slots.push_back({parts[p].input, parts[p].weight, const_cast<T*>(parts[p].s)});
+  carry_slots<T>(Layer<T, AffineMap>{operation, stream, map, x, w, nullptr, nullptr, constants, nullptr}, slots.data(), count, r, add);
+}
+
 #define RELPROP_INSTANTIATE(T)                                                                                                     \
   template void affine_forward(const char*, Stream, const AffineMap&, const T*, const T*, const T*, T*);                           \
   template void affine_gradient(const char*, Stream, const AffineMap&, const T*, const T*, T*);                                    \
   template void affine_relevance(const char*, Stream, const AffineMap&, const T*, const T*, const T*, const T*, const AnyRule<T>&, \
-                                 const Bounds<T>&, const T*, const Account<T>*, T*);
+                                 const Bounds<T>&, const T*, const Account<T>*, T*);                                               \
+  template void affine_sum(const char*, Stream, const AffineMap&, const T*, const T*, Factor, Factor, const Constants<T>&, bool,   \
+                           T*);                                                                                                    \
+  template void affine_carry(const char*, Stream, const AffineMap&, const T*, const T*, const CarriedPart<T>*, int,                \
+                             const Constants<T>&, bool, T*);
 RELPROP_INSTANTIATE(float)
 RELPROP_INSTANTIATE(double)
 

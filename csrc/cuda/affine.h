@@ -63,4 +63,26 @@ template <class T>
 void affine_relevance(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, const T* R,
                       const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r);
 
+// ── one part of a rule, for layers that put sums and shares together by themselves ──
+
+template <class T>
+struct Constants;
+
+// z (+)= Σ_i input part(x_i) · weight part(w_io); x null where the input part is 1
+template <class T>
+void affine_sum(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, math::Factor input,
+                math::Factor weight, const Constants<T>& constants, bool add, T* z);
+
+// The shares s of a part in the shape of z.
+template <class T>
+struct CarriedPart {
+  math::Factor input, weight;
+  const T* s;
+};
+
+// r (+)= Σ_p input part(x_i) · Σ_o weight part(w_io) · s_p,o
+template <class T>
+void affine_carry(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const CarriedPart<T>* parts,
+                  int count, const Constants<T>& constants, bool add, T* r);
+
 }  // namespace relprop::cuda

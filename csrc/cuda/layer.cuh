@@ -59,10 +59,15 @@ template <class T, int P, class Product>
 struct StoreSums : Inputs<T, P, Product> {
   T* z[P];
   const T* b;  // or null
+  bool add;
 
   HD void write(Index sample, int channel, int place, const Slots<T, P>& sums) const {
-    for (int p = 0; p < P; ++p)
-      if (z[p]) z[p][sample * this->product.c_sample + place] = b ? sums.at[p] + b[channel] : sums.at[p];
+    for (int p = 0; p < P; ++p) {
+      if (!z[p]) continue;
+      T& to = z[p][sample * this->product.c_sample + place];
+      const T sum = b ? sums.at[p] + b[channel] : sums.at[p];
+      to = add ? to + sum : sum;
+    }
   }
 };
 
@@ -212,7 +217,7 @@ struct Layer {
 
 // Sums of some slots, most_slots at a time. b is added to the first.
 template <class T, class Map>
-void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, int count) {
+void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, int count, bool add = false) {
   for (int first = 0; first < count; first += most_slots) {
     const int here = count - first < most_slots ? count - first : most_slots;
     with_slots<most_slots>(here, [&](auto number) {
@@ -222,6 +227,7 @@ void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, in
       task.x = layer.x;
       task.constants = layer.constants;
       task.b = first == 0 ? b : nullptr;
+      task.add = add;
       for (int p = 0; p < P; ++p) {
         task.input[p] = p < here ? slots[first + p].input : Factor::none;
         task.weight[p] = p < here ? slots[first + p].weight : Factor::none;
@@ -234,7 +240,7 @@ void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, in
 
 // r = Σ over slots of input part · Σ_o weight part · s
 template <class T, class Map>
-void carry_slots(const Layer<T, Map>& layer, const Slot<T>* slots, int count, T* r) {
+void carry_slots(const Layer<T, Map>& layer, const Slot<T>* slots, int count, T* r, bool add = false) {
   for (int first = 0; first == 0 || first < count; first += most_slots) {
     const int here = count - first < most_slots ? count - first : most_slots;
     with_slots<most_slots>(here, [&](auto number) {
@@ -244,7 +250,7 @@ void carry_slots(const Layer<T, Map>& layer, const Slot<T>* slots, int count, T*
       task.constants = layer.constants;
       task.x = layer.x;
       task.r = r;
-      task.add = first > 0;
+      task.add = add || first > 0;
       for (int p = 0; p < P; ++p) {
         task.input[p] = p < here ? slots[first + p].input : Factor::none;
         task.weight[p] = p < here ? slots[first + p].weight : Factor::none;

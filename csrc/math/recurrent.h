@@ -190,11 +190,21 @@ struct GRUUnit {
   T q, h_prev, h;
 };
 
-// z_r is known; afterwards r q, which z_n waits for.
+// s = r q, and the gate of the product (1 - u) n.
+template <class T>
+HD T gru_s(T r, T q) {
+  return r * q;
+}
+template <class T>
+HD T gru_p(T u) {
+  return 1 - u;
+}
+
+// z_r is known; afterwards s, which z_n waits for.
 template <class T>
 HD T gru_reset(GRUUnit<T>& u) {
   u.r = sigmoid(u.z_r);
-  return u.r * u.q;
+  return gru_s(u.r, u.q);
 }
 
 // The rest of the step, z_u and z_n being known.
@@ -202,7 +212,7 @@ template <class T>
 HD void gru_step(GRUUnit<T>& u) {
   u.u = sigmoid(u.z_u);
   u.n = tanh(u.z_n);
-  u.h = (1 - u.u) * u.n + u.u * u.h_prev;
+  u.h = gru_p(u.u) * u.n + u.u * u.h_prev;
 }
 
 // What stands for σ′ and tanh′ at r u n, and for the products (1 - u) n, u h₋, r q.
@@ -216,7 +226,7 @@ template <class T>
 HD GRUChain<T> gru_gradient(const GRUUnit<T>& u) {
   const Sigmoid<T> gate{};
   return {gate.derivative(u.z_r), gate.derivative(u.z_u), Tanh<T>{}.derivative(u.z_n),
-          gradient_of_product(1 - u.u, u.n), gradient_of_product(u.u, u.h_prev), gradient_of_product(u.r, u.q)};
+          gradient_of_product(gru_p(u.u), u.n), gradient_of_product(u.u, u.h_prev), gradient_of_product(u.r, u.q)};
 }
 
 // u0: the unit at the baseline.
@@ -224,7 +234,7 @@ template <class T>
 HD GRUChain<T> gru_multiplier(const GRUUnit<T>& u, const GRUUnit<T>& u0, Product product) {
   const Sigmoid<T> gate{};
   return {gate.quotient(u.z_r, u0.z_r), gate.quotient(u.z_u, u0.z_u), Tanh<T>{}.quotient(u.z_n, u0.z_n),
-          multiplier_of_product(1 - u.u, u.n, 1 - u0.u, u0.n, product),
+          multiplier_of_product(gru_p(u.u), u.n, gru_p(u0.u), u0.n, product),
           multiplier_of_product(u.u, u.h_prev, u0.u, u0.h_prev, product),
           multiplier_of_product(u.r, u.q, u0.r, u0.q, product)};
 }
@@ -253,7 +263,7 @@ HD T gru_tangent_reset(const GRUUnit<T>& u, T dz_r, T dq) {
 template <class T>
 HD T gru_tangent(const GRUUnit<T>& u, T dz_u, T dz_n, T dh_prev) {
   const T du = Sigmoid<T>{}.derivative(u.z_u) * dz_u, dn = Tanh<T>{}.derivative(u.z_n) * dz_n;
-  return (1 - u.u) * dn + du * (u.h_prev - u.n) + u.u * dh_prev;
+  return gru_p(u.u) * dn + du * (u.h_prev - u.n) + u.u * dh_prev;
 }
 
 // R_h over (1 - u) n + u h₋ by Norm, each over its factors; what reaches 1 - u goes on to -u, and the constant 1 keeps
@@ -262,7 +272,7 @@ template <class T>
 HD void gru_relevance(const GRUUnit<T>& u, Gate gate, T e_h, T e_p, Stabilizer stabilizer, T R_h, T& R_n, T& R_u, T& R_prev,
                       T& by_one, Withheld<T>& kept) {
   T R_p;
-  const T p = 1 - u.u, s = split_sum(R_h, u.h, e_h, stabilizer, kept);
+  const T p = gru_p(u.u), s = split_sum(R_h, u.h, e_h, stabilizer, kept);
   split_product(p * u.n * s, p, u.n, gate, R_p, R_n, kept);
   split_product(u.u * u.h_prev * s, u.u, u.h_prev, gate, R_u, R_prev, kept);
   by_one = split_sum(R_p, p, e_p, stabilizer, kept);

@@ -113,8 +113,8 @@ Call::Call(const char* operation, const std::vector<const Argument*>& arguments)
   stream_ = current_stream(operation);
 }
 
-const void* Call::typed(const Argument& x, char kind, int width, const std::vector<Index>& shape) {
-  if (!x) return nullptr;
+// The argument as it lies in device memory.
+DeviceArray Call::present(const Argument& x, char kind, int width) {
   DeviceArray given;
   if (x.host) {
     const py::array packed = py::module_::import("numpy").attr("ascontiguousarray")(*x.host, std::string(1, kind) + std::to_string(width));
@@ -130,7 +130,12 @@ const void* Call::typed(const Argument& x, char kind, int width, const std::vect
     must_wait_ = must_wait_ || (!py::isinstance<DeviceArray>(x.object) && !is_callers_stream());
   }
   held_.push_back(given);
-  if (given.is_packed() && given.width == width && given.shape == shape) return given.data;
+  return given;
+}
+
+// The same in C order, spread to a shape, with numbers of a width.
+DeviceArray Call::packed(const DeviceArray& given, char kind, int width, const std::vector<Index>& shape) {
+  if (given.is_packed() && given.width == width && given.shape == shape) return given;
   cuda::Layout layout = layout_of(shape);
   const std::size_t ahead = shape.size() - given.shape.size();
   for (std::size_t d = 0; d < shape.size(); ++d)
@@ -145,7 +150,7 @@ const void* Call::typed(const Argument& x, char kind, int width, const std::vect
   else
     pack_from<double, double>(operation_, stream_, layout, given, packed);
   held_.push_back(packed);
-  return packed.data;
+  return packed;
 }
 
 template <class T>

@@ -65,7 +65,7 @@ class Call {
   // The argument's numbers in C order, spread to a shape that it broadcasts to; null for None.
   template <class T>
   const T* in(const Argument& x, const std::vector<Index>& shape) {
-    return static_cast<const T*>(typed(x, 'f', sizeof(T), shape));
+    return x ? static_cast<const T*>(packed(present(x, 'f', sizeof(T)), 'f', sizeof(T), shape).data) : nullptr;
   }
   template <class T>
   const T* in(const Argument& x) {
@@ -73,7 +73,19 @@ class Call {
   }
 
   // The same of integers; what is beyond their range becomes negative.
-  const Index* in_integers(const Argument& x) { return static_cast<const Index*>(typed(x, 'i', sizeof(Index), x.shape())); }
+  const Index* in_integers(const Argument& x) { return static_cast<const Index*>(packed(present(x, 'i', sizeof(Index)), 'i', sizeof(Index), x.shape()).data); }
+
+  // The argument in device memory, in C order; or where only its last axis has no gaps, then without a copy if it has none.
+  template <class T>
+  DeviceArray packed(const Argument& x) {
+    return packed(present(x, 'f', sizeof(T)), 'f', sizeof(T), x.shape());
+  }
+  template <class T>
+  DeviceArray rows(const Argument& x) {
+    const DeviceArray given = present(x, 'f', sizeof(T));
+    if (given.width == sizeof(T) && (given.strides.back() == 1 || given.shape.back() <= 1)) return given;
+    return packed(given, 'f', sizeof(T), x.shape());
+  }
 
   // Room for a result, and the result where the caller wants it.
   template <class T>
@@ -108,7 +120,8 @@ class Call {
   }
 
  private:
-  const void* typed(const Argument& x, char kind, int width, const std::vector<Index>& shape);
+  DeviceArray present(const Argument& x, char kind, int width);
+  DeviceArray packed(const DeviceArray& given, char kind, int width, const std::vector<Index>& shape);
 
   const char* operation_;
   bool on_device_ = false, is_double_ = false;

@@ -4,6 +4,7 @@
 #include "array.h"
 #include "bind/door.h"
 #include "cuda/affine.h"
+#include "cuda/recurrent.h"
 
 namespace py = pybind11;
 using namespace relprop;
@@ -16,6 +17,8 @@ void bind_cuda_conv(py::module_& module);
 void bind_cuda_conv_transpose(py::module_& module);
 void bind_cuda_dense(py::module_& module);
 void bind_cuda_embedding(py::module_& module);
+void bind_cuda_gru(py::module_& module);
+void bind_cuda_lstm(py::module_& module);
 void bind_cuda_merge(py::module_& module);
 void bind_cuda_pool(py::module_& module);
 void bind_cuda_product(py::module_& module);
@@ -60,12 +63,24 @@ void bind_cuda(py::module_& module) {
   bind_cuda_conv_transpose(module);
   bind_cuda_dense(module);
   bind_cuda_embedding(module);
+  bind_cuda_gru(module);
+  bind_cuda_lstm(module);
   bind_cuda_merge(module);
   bind_cuda_pool(module);
   bind_cuda_product(module);
   bind_cuda_reduce(module);
   bind_cuda_softmax(module);
+  using namespace py::literals;
   module.def("devices", &devices);
+  module.def(
+      "hold_recurrent",
+      [](Index bytes, int staged) {
+        cuda::set_holding(bytes < 0 ? cuda::Holding{} : cuda::Holding{bytes, staged});
+      },
+      "bytes"_a = -1, "staged"_a = 1024,
+      "For tests: at most so many bytes of weights in a block of a recurrent kernel, and so many numbers of a state staged "
+      "at a time; without arguments what the device has.");
+  module.def("recurrent_held", &cuda::last_held, "Where the last recurrent kernel of this thread held its weights.");
   module.def("no_device", &cuda::no_device);
   module.def("versions", &cuda::versions);
   module.def("counters", &counters);

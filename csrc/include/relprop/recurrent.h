@@ -1,4 +1,4 @@
-// What LSTM and GRU share on the CPU: sizes, time, and sequences in memory. T is float or double.
+// What LSTM and GRU share on the CPU and on the device: sizes, time, and sequences in memory. T is float or double.
 #pragma once
 
 #include "machine/isa.h"
@@ -25,7 +25,7 @@ template <class T>
 struct Steps {
   T* data = nullptr;
   Index sample = 0, step = 0;
-  T* at(Index n, Index t) const { return data + n * sample + t * step; }
+  HD T* at(Index n, Index t) const { return data + n * sample + t * step; }
 };
 
 // w_x (inputs, gates · width), w_h (width, gates · width), b (gates · width) or null; without gaps

@@ -10,7 +10,7 @@
 #include "machine/memory.h"
 
 // Before a loop whose counter must be a constant, so that what it indexes stays in registers.
-#ifdef __CUDACC__
+#ifdef __CUDA_ARCH__
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL

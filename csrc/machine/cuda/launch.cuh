@@ -21,15 +21,18 @@ void check(cudaError_t status, const char* operation);
 // After a launch: its error, and under RELPROP_CUDA_SYNC=1 that of its run.
 void check_launch(const char* operation, Stream stream);
 
+// Lets a kernel's blocks have more shared memory than they get without asking.
+inline void allow_shared(const char* operation, const void* kernel, std::size_t shared) {
+  constexpr std::size_t without_asking = 48 * 1024;
+  if (shared > without_asking)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), operation);
+}
+
 // Starts a kernel on a stream. An empty grid starts nothing.
 template <class... P>
 void launch(const char* operation, Stream stream, const Shape& shape, void (*kernel)(P...), const std::common_type_t<P>&... arguments) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-  constexpr std::size_t without_asking = 48 * 1024;
-  if (shape.shared > without_asking)
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared)),
-          operation);
+  allow_shared(operation, reinterpret_cast<const void*>(kernel), shape.shared);
 #ifdef __CUDACC__
   kernel<<<shape.grid, shape.block, shape.shared, stream>>>(arguments...);
 #else

@@ -178,6 +178,11 @@ cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
   return answer(value <= static_cast<int>(emulate::shared_most) ? cudaSuccess : cudaErrorInvalidValue);
 }
 
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int threads, std::size_t shared) {
+  *blocks = shared > emulate::shared_most || threads > 1024 ? 0 : 1;
+  return answer();
+}
+
 cudaError_t cudaDeviceSynchronize() { return answer(); }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = reinterpret_cast<cudaStream_t>(std::uintptr_t(16));  // streams do everything at once: one is enough
