@@ -322,6 +322,23 @@ def test_molecules_are_what_rdkit_says():
         assert len(m.pairs) == len(m.atoms) * (len(m.atoms) - 1) // 2
 
 
+@pytest.mark.peers
+def test_training_leaves_pytorch_as_it_was():
+    """Threads and algorithms are the caller's; the same seed gives the same weights all the same."""
+    torch = pytest.importorskip("torch")
+    from relprop.experiments.training import trained
+
+    images, labels = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        module = trained(torch.nn.Linear(3, 2), images, labels, seed=0, epochs=2)
+        weights.append(module.weight.detach().numpy().tobytes())
+        assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    assert weights[0] == weights[1]
+
+
 def test_the_graph_network_is_the_one_that_is_trained():
     pytest.importorskip("rdkit")
     torch = pytest.importorskip("torch")

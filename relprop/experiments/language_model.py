@@ -52,9 +52,9 @@ def pieces(run):
 
 def _train(run):
     """Embedding, one LSTM layer and a dense layer over the vocabulary."""
-    from relprop.experiments.training import fit, one_thread
+    from relprop.experiments.training import fit, pytorch
 
-    torch = one_thread()
+    torch = pytorch()
     words, train, _ = corpus(run.settings.data)
     torch.manual_seed(run.settings.seed)
 

@@ -53,9 +53,9 @@ def pieces(run):
 
 
 def _train(task, run):
-    from relprop.experiments.training import fit, one_thread
+    from relprop.experiments.training import fit, pytorch
 
-    torch = one_thread()
+    torch = pytorch()
     torch.manual_seed(run.settings.seed)
 
     class Last(torch.nn.Module):  # type: ignore[name-defined]  # torch is a local name

@@ -47,9 +47,9 @@ def pieces(run):
 
 def _train(run):
     """Two graph layers: each atom sees itself, its neighbours, and the pairs that it is in."""
-    from relprop.experiments.training import fit, one_thread
+    from relprop.experiments.training import fit, pytorch
 
-    torch = one_thread()
+    torch = pytorch()
     torch.manual_seed(run.settings.seed)
     from relprop.data.molecules import ATOMS, PAIRS
 

@@ -70,9 +70,9 @@ def pieces(run):
 
 def _train(kind, run):
     """One output, positive for the second class."""
-    from relprop.experiments.training import fit, one_thread
+    from relprop.experiments.training import fit, pytorch
 
-    torch = one_thread()
+    torch = pytorch()
     texts = open_texts(run.settings.data)
     torch.manual_seed(run.settings.seed)
     words, length = len(texts.words), texts.ids.shape[1]

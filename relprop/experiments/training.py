@@ -1,5 +1,6 @@
 """Training, with PyTorch, which only this needs: the same seed gives the same weights on the same machine."""
 
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -7,23 +8,38 @@ import numpy as np
 import relprop
 from relprop.progress import bar
 
-__all__ = ["classifier", "one_thread", "fit", "trained"]
+__all__ = ["classifier", "fit", "pytorch", "trained"]
 
 DIMMEST = 0.1
 DIMMED = ("photographs", "mosaics")
 
 
-def one_thread():
-    """PyTorch on one thread and with deterministic algorithms: sums are taken in one order."""
+def pytorch():
+    """The module torch.
+
+    Raises
+        ImportError  it is not installed.
+    """
     try:
         import torch
     except ImportError as error:
         raise ImportError(
             "training a network needs torch, which is not installed: pip install relprop[train]"
         ) from error
+    return torch
+
+
+@contextmanager
+def _one_order(torch):
+    """Within it PyTorch takes sums in one order: on one thread, by deterministic algorithms. Then as it was before."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    return torch
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
 
 
 def fit(module, batches, loss, *, seed, steps, rate=3e-3, decay=1e-2):
@@ -31,17 +47,18 @@ def fit(module, batches, loss, *, seed, steps, rate=3e-3, decay=1e-2):
 
     batches  a generator's draw: random → the arguments of `loss`
     """
-    torch = one_thread()
+    torch = pytorch()
     random = np.random.default_rng([seed, 2])
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     module.train()
-    for _ in bar(range(steps), label="training"):
-        optimizer.zero_grad()
-        loss(module, *batches(random)).backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+    with _one_order(torch):
+        for _ in bar(range(steps), label="training"):
+            optimizer.zero_grad()
+            loss(module, *batches(random)).backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
     return module.eval()
 
 
@@ -50,7 +67,7 @@ def trained(module, images, labels, *, seed, epochs, batch=64, rate=3e-3, decay=
 
     dim  multiply each training image by a factor from DIMMEST to 1: photographs come in all brightnesses
     """
-    torch = one_thread()
+    torch = pytorch()
     x, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
 
     def batches(random):
@@ -70,7 +87,7 @@ def classifier(kind, problem, activation="relu", *, seed=0, epochs=None, data=No
     kinds: "mlp" and "cnn" as in [ancona2017]; "deep" to watch relevance on a long way down: eight hidden layers of 96
     on digits, and the VGG-like network with batch normalisation on colour images; "bn" small and convolutional
     """
-    torch = one_thread()
+    torch = pytorch()
     torch.manual_seed(seed)
     shape, classes = problem.images.shape[1:], len(problem.classes)
     make, usual = ARCHITECTURES.get(f"{kind}-{problem.name}") or ARCHITECTURES[kind]

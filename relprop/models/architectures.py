@@ -237,7 +237,7 @@ def _checked(where, architecture, state, shapes, dtype):
         if tuple(value.shape) != shape:
             problems.append(f"{name} has shape {tuple(value.shape)}, expected {shape}")
         elif value.dtype.kind != "f":
-            problems.append(f"{name} has dtype {value.dtype}, expected floats")
+            problems.append(f"{name} has dtype {value.dtype}, expected float16, float32 or float64")
         elif not np.isfinite(value).all():
             problems.append(f"{name} holds non-finite values")
         arrays[name] = value.astype(dtype, copy=False)
