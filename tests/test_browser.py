@@ -189,6 +189,19 @@ def test_the_page_of_an_explanation_reads_what_is_saved(show, tmp_path, options)
     assert needed <= there == 360
 
 
+def test_words_in_tables_are_read_without_scrolling_on_a_phone(show):
+    rows = [("what is expected " * 4, Verdict("does not hold"), "what was found " * 9)] * 2
+    for width, apart in ((360, False), (1000, True)):
+        browser = show(Table(("expected", "verdict", "found"), rows), Table(("n", "r"), [(1, 0.5)]), width=width)
+        words, numbers = browser.find_elements("css selector", "table")
+        assert words.size["width"] <= width and words.find_element("css selector", "thead").is_displayed() == apart
+        assert numbers.find_element("css selector", "thead").is_displayed()
+        cells = words.find_elements("css selector", "tr:first-child td")
+        assert (cells[0].location["y"] == cells[2].location["y"]) == apart
+        first = browser.execute_script("return getComputedStyle(arguments[0], '::before').content", cells[0])
+        assert first == ("none" if apart else '"expected: "')
+
+
 @pytest.mark.parametrize("width", [360, 1000])
 def test_nothing_is_wider_than_the_screen_or_runs_by_itself(show, width):
     browser = show(*everything(), title=HOSTILE, width=width, height=740)

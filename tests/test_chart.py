@@ -47,6 +47,23 @@ def test_a_curve_and_its_band_are_the_numbers_given():
     assert Curve([1], [2.0]).band is None
 
 
+def test_a_curve_under_others_is_seen_beside_them():
+    x, y = np.arange(10.0), RNG.normal(size=10)
+    far = np.array([*y[:2], *(y[2:] + 1)])
+    curves = {"under": Curve(x, y), "apart": Curve(x, far), "over": Curve(x, y + 1e-6), "shorter": Curve(x[:5], y[:5])}
+    drawn = lines(curves_figure({"": curves}, "x", "y").axes[0])
+    assert [drawn[name].get_linewidth() for name in curves] == [2.7, 1.5, 1.5, 1.5]
+
+
+def test_a_short_logarithmic_axis_has_its_numbers():
+    short, long = (
+        curves_figure({"": {"a": Curve([1, top], [1.0, 2])}}, "n", "y", log=("x",)).axes[0] for top in (60, 10_000)
+    )
+    short.figure.canvas.draw()
+    assert {"1", "2", "5", "10", "20", "50"} <= {t.get_text() for t in short.get_xticklabels()}
+    assert "1" not in {t.get_text() for t in long.get_xticklabels()}
+
+
 def test_what_has_no_place_on_a_logarithmic_axis_is_said():
     figure = curves_figure({"": {"a": Curve([0, 1, 2], [1.0, 0.0, 2.0])}}, "x", "y", log=("x", "y"))
     assert "2 points that are not positive" in texts(figure)
@@ -179,6 +196,13 @@ def test_bars_are_the_numbers_given():
     )
     assert sorted(bar.get_height() for bar in figure.axes[0].patches) == [-2, 1, 3]
     assert [t.get_text() for t in bars_figure({"g": {"a": np.nan}}, "output").axes[0].texts] == ["no value"]
+    many = bars_figure({f"a group of name {k}": {"a": k, "b": np.nan if k else 1} for k in range(7)}, "output")
+    axes = many.axes[0]
+    assert sorted(bar.get_width() for bar in axes.patches[:7]) == list(range(7)), "many bars lie"
+    assert [t.get_text() for t in axes.texts] == [" no value"] * 6 and axes.get_xlabel() == "output"
+    first, last = (axes.transData.transform((0, at))[1] for at in (0, 6))
+    assert first > last, "from top to bottom"
+    assert many.legends and not bars_figure({"g": {"a": 1.0}}, "output").legends
 
 
 # ---- tables of pictures ----

@@ -180,6 +180,12 @@ def test_a_table_shows_four_digits_and_holds_all():
     assert page(Table(("n",), rows)).all("details") and not page(Table(("n",), rows[:24])).all("details")
 
 
+def test_cells_of_words_know_the_head_of_their_column():
+    found = page(Table(("what", "found"), [("a <b>", "much"), ("c", Verdict("holds"))]))
+    assert [cell.get("data-head") for cell in found.all("td")] == ["what", "found", "what", None]
+    assert found.all("table", "wordy") and not page(Table(("what", "n"), [("a", 1)])).all("table", "wordy")
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [("holds", "good"), ("does not hold", "bad"), ("differs because of the data", "bad"), ("not decided", "")],

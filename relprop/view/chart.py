@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from pyref.check import check_choice
 from relprop.view.figure import QUIET, add_note, new_figure, note_room
@@ -22,6 +23,8 @@ __all__ = [
 # Okabe and Ito's colours, and black; dashes tell what is left
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00", "#7a7a7a")
 DASHES = ("-", "--", ":", "-.")
+MANY = 12  # bars from which they lie down, so that their names have room
+DECADES = 2.5  # of a logarithmic axis, below which its numbers are written out
 FIXED = {"random": ("#7a7a7a", ":"), "chance": ("#7a7a7a", ":")}
 
 
@@ -59,6 +62,8 @@ def curves_figure(
 ):
     """Panels {title: {name: Curve}} side by side, one legend below.
 
+    A curve is the wider, the more of those that are drawn over it say the same, so that all of them are seen.
+
     xlabel, ylabel  what the axes are, with their units; ylabel may be {title: what} where the panels do not share one
     log             which axes are logarithmic: "x", "y"; what is not positive is then left out, and said
     share           whether the panels have one vertical axis
@@ -92,10 +97,15 @@ def curves_figure(
         axes = grid.flat[k]
         if zero:
             axes.axhline(0, color="#9a9a9a", linewidth=0.8, zorder=0)
-        for name, curve in curves.items():
-            _draw_curve(axes, name, curve, styles[name], log)
+        for (name, curve), over in zip(curves.items(), _alike(list(curves.values()), log), strict=True):
+            _draw_curve(axes, name, curve, styles[name], log, 1.5 + 1.2 * over)
         if "x" in log:
             axes.set_xscale("log")
+            low, high = axes.get_xlim()
+            if high < 10**DECADES * low:
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_minor_formatter(NullFormatter())
         if "y" in log:
             axes.set_yscale("log")
         axes.set_title(title, fontsize=9.5)
@@ -108,7 +118,22 @@ def curves_figure(
     return figure
 
 
-def _draw_curve(axes, name, curve, look, log):
+def _alike(curves, log):
+    """How many of the later curves each one lies under: at most places within a hundredth of what all of them span."""
+    ys = [np.asarray(c.y, float) for c in curves]
+    if "y" in log:
+        ys = [np.log10(np.where(y > 0, y, np.nan)) for y in ys]
+    finite = [v for y in ys for v in y[np.isfinite(y)]]
+    near = 0.01 * (max(finite) - min(finite)) if finite else 0.0
+
+    def same(a, b):
+        apart = np.abs(ys[a] - ys[b]) if list(curves[a].x) == list(curves[b].x) else np.array([np.inf])
+        return bool(np.mean(apart <= near) > 0.5)
+
+    return [sum(same(a, b) for b in range(a + 1, len(ys))) for a in range(len(ys))]
+
+
+def _draw_curve(axes, name, curve, look, log, wide):
     color, dash = look
     y, x = np.asarray(curve.y, float), list(curve.x)
     shown = np.where(y > 0, y, np.nan) if "y" in log else y
@@ -116,7 +141,7 @@ def _draw_curve(axes, name, curve, look, log):
         raise ValueError(f"curve {name!r} has {len(y)} values at {len(x)} places")
     named = any(isinstance(at, str) for at in x)
     places = np.arange(len(x)) if named else np.asarray(x, float)
-    axes.plot(places, shown, dash, color=color, linewidth=1.5, marker="." if len(y) < 12 else None, label=name)
+    axes.plot(places, shown, dash, color=color, linewidth=wide, marker="." if len(y) < 12 else None, label=name)
     if curve.band is not None:
         low, high = curve.band
         if low.shape != y.shape or high.shape != y.shape:
@@ -236,14 +261,18 @@ def scores_figure(scores, title=None):
 
 
 def bars_figure(groups, ylabel, *, errors=None, note=""):
-    """Bars {group: {name: value}}: one cluster a group, one colour a name; errors alike, drawn as ±. NaN is said."""
+    """Bars {group: {name: value}}: one cluster a group, one colour a name; errors alike, drawn as ±. NaN is said.
+
+    Where there are many they lie, groups from top to bottom. A single name has no legend: `ylabel` says what it is.
+    """
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
     styles = style(names)
     width = 0.8 / len(names)
-    across = max(4.5, 1.2 + 0.28 * len(names) * len(groups) + 0.5 * len(groups))
+    lying = len(names) * len(groups) > MANY
+    across = 6.5 if lying else max(4.5, 1.2 + 0.28 * len(names) * len(groups) + 0.5 * len(groups))
     per_line = _per_line(names, across)
-    legend = 0.25 * -(-len(names) // per_line) + note_room(note, across)
-    figure = new_figure(across, 3.2 + legend)
+    legend = (0.25 * -(-len(names) // per_line) if len(names) > 1 else 0) + note_room(note, across)
+    figure = new_figure(across, (0.7 + 0.16 * (len(names) + 0.5) * len(groups) if lying else 3.2) + legend)
     axes = figure.subplots()
     for k, name in enumerate(names):
         at = [g + (k - (len(names) - 1) / 2) * width for g, bars in enumerate(groups.values()) if name in bars]
@@ -251,14 +280,27 @@ def bars_figure(groups, ylabel, *, errors=None, note=""):
         values = [bars[name] for bars in groups.values() if name in bars]
         for place, value in zip(at, values, strict=True):
             if not np.isfinite(value):
-                words = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7.5, "color": QUIET}
-                axes.text(place, 0, "no value", **words)
-        axes.bar(at, values, width, yerr=error, color=styles[name][0], label=name, error_kw={"linewidth": 0.8})
-    axes.axhline(0, color=QUIET, linewidth=0.8)
-    axes.set_xticks(range(len(groups)), [textwrap.fill(g, 14, break_long_words=False) for g in groups])
-    axes.set_ylabel(ylabel, fontsize=8.5)
+                words = {"fontsize": 7.5, "color": QUIET}
+                if lying:
+                    axes.text(0, place, " no value", ha="left", va="center", **words)
+                else:
+                    axes.text(place, 0, "no value", rotation=90, ha="center", va="bottom", **words)
+        look = {"color": styles[name][0], "label": name, "error_kw": {"linewidth": 0.8}}
+        if lying:
+            axes.barh(at, values, width, xerr=error, **look)
+        else:
+            axes.bar(at, values, width, yerr=error, **look)
+    if lying:
+        axes.axvline(0, color=QUIET, linewidth=0.8)
+        axes.set_yticks(range(len(groups)), list(groups))
+        axes.set_ylim(len(groups) - 0.4, -0.6)
+        axes.set_xlabel(ylabel, fontsize=8.5)
+    else:
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        axes.set_xticks(range(len(groups)), [textwrap.fill(g, 14, break_long_words=False) for g in groups])
+        axes.set_ylabel(ylabel, fontsize=8.5)
     _quiet(axes)
-    _legend(figure, [axes], per_line, legend, note)
+    _legend(figure, [axes] if len(names) > 1 else [], per_line, legend, note)
     return figure
 
 
@@ -279,9 +321,10 @@ def _legend(figure, axes, columns, room, note):
     handles = {label: h for a in axes for h, label in zip(*a.get_legend_handles_labels(), strict=True)}
     height = figure.get_figheight()
     figure.tight_layout(rect=(0, room / height, 1, 1))
-    figure.legend(
-        handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8, frameon=False,
-        bbox_to_anchor=(0.5, note_room(note, figure.get_figwidth()) / height),
-    )  # fmt: skip
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8, frameon=False,
+            bbox_to_anchor=(0.5, note_room(note, figure.get_figwidth()) / height),
+        )  # fmt: skip
     if note:
         add_note(figure, note)

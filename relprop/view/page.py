@@ -108,7 +108,8 @@ class Link:
 class Table:
     """Rows of plain values, `Verdict`s and `Link`s. Floats are shown to four digits and carry all in their title.
 
-    A table of more than 24 rows is folded away until it is asked for.
+    A table of more than 24 rows is folded away until it is asked for. One without a column of numbers has its cells
+    below each other where the screen is narrow.
 
     most  rows that are shown; the page says how many more there are, and that they are in `file` if that is given
 
@@ -133,11 +134,14 @@ class Table:
         top = "".join(
             f'<th scope="col"{_number_class(n)}>{escape(str(h))}</th>' for h, n in zip(self.head, numeric, strict=True)
         )
+        wordy = not any(numeric)
+        heads = [str(h) if wordy else "" for h in self.head]
         body = "\n".join(
-            f"<tr>{''.join(_cell(value, n) for value, n in zip(row, numeric, strict=True))}</tr>" for row in shown
+            f"<tr>{''.join(_cell(*cell) for cell in zip(row, numeric, heads, strict=True))}</tr>" for row in shown
         )
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        text = f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        kind = ' class="wordy"' if wordy else ""
+        text = f"<table{kind}>{caption}<thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
         hidden = len(self.rows) - len(shown)
         where = f" in {self.file}" if self.file else ""
         more = f'<p class="quiet">{hidden} more rows{escape(where)}</p>' if hidden else ""
@@ -454,9 +458,11 @@ def _number_class(numeric):
     return ' class="number"' if numeric else ""
 
 
-def _cell(value, numeric):
+def _cell(value, numeric, head):
+    """A cell; `head` where it can come to stand under no head of its column."""
+    named = f' data-head="{escape(head)}"' if head else ""
     if isinstance(value, Verdict | Link):
         return f"<td>{value.html()}</td>"
     if isinstance(value, float | np.floating):
-        return f'<td{_number_class(numeric)} title="{float(value)!r}">{value:.4g}</td>'
-    return f"<td{_number_class(numeric)}>{'' if value is None else escape(str(value))}</td>"
+        return f'<td{_number_class(numeric)}{named} title="{float(value)!r}">{value:.4g}</td>'
+    return f"<td{_number_class(numeric)}{named}>{'' if value is None else escape(str(value))}</td>"
