@@ -158,6 +158,13 @@ def test_intervals_cover_and_say_what_they_are():
     assert low[0] == high[0] == 1 and 2 <= low[1] < high[1] <= 4
     with pytest.raises(ValueError, match="level is 1, expected"):
         pyref.bootstrap_interval(np.ones(3), level=1)
+    one_far = np.array([0.0] * 20 + [1e6])
+    assert pyref.bootstrap_interval(one_far, of="median") == (0, 0)  # which half of the samples would have to move
+    assert pyref.bootstrap_interval(one_far)[1] > 1e4
+    low, high = pyref.bootstrap_interval(np.array([[1.0, np.nan], [1.0, 2.0], [1.0, 4.0]]), of="median")
+    assert low[0] == high[0] == 1 and 2 <= low[1] < high[1] <= 4
+    with pytest.raises(ValueError, match="of is 'mode', expected one of 'mean', 'median'"):
+        pyref.bootstrap_interval(np.ones(3), of="mode")
     values = fractions([1, 2, 6])
     summary = pyref.Scores("m", {"a": values}).summary("a")
     assert summary.mean == 3 and isinstance(summary.mean, F) and summary.count == 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyref.check import nearest
+from pyref.check import check_choice, nearest
 from pyref.numerics import is_exact, zeros_like
 
 __all__ = ["Summary", "Measurement", "Scores", "Curves", "bootstrap_interval", "joined"]
@@ -28,33 +28,40 @@ class Summary:
     count: Any
 
 
-def bootstrap_interval(values, level=0.95, resamples=1000, seed=0):
+def bootstrap_interval(values, level=0.95, resamples=1000, seed=0, of="mean"):
     """(low, high): where the mean of the samples (axis 0) lies in a fraction `level` of resamplings with replacement.
 
-    The percentile interval: quantiles (1 - level)/2 and (1 + level)/2 of the resampled means. NaN stands for a sample
-    without a value. Computed in float64; NaN where fewer than two samples have a value.
+    The percentile interval: quantiles (1 - level)/2 and (1 + level)/2 of the resampled means, or medians. NaN stands
+    for a sample without a value. Computed in float64; NaN where fewer than two samples have a value.
 
+    Parameters
+        of  "mean" or "median"
     Source
         [efron1993] sec. 13.3.
     Raises
-        ValueError  level is not between 0 and 1; resamples < 1.
+        ValueError  level is not between 0 and 1; resamples < 1; another `of`.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected a number between 0 and 1")
     if int(resamples) != resamples or resamples < 1:
         raise ValueError(f"resamples is {resamples}, expected a whole number, at least 1")
+    check_choice("of", of, ("mean", "median"))
     v = np.asarray(values).astype(np.float64)
     n, there = v.shape[0], ~np.isnan(v)
     flat, known = np.reshape(np.where(there, v, 0), (n, -1)), np.reshape(there, (n, -1)).astype(np.float64)
     random = np.random.default_rng([seed, n])
-    means = []
+    found = []
     for _ in range(resamples):
-        weights = np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64)
+        drawn = random.integers(n, size=n)
+        if of == "median":
+            found.append(np.ravel(median(v[drawn])))
+            continue
+        weights = np.bincount(drawn, minlength=n).astype(np.float64)
         count = weights @ known
-        means.append(np.where(count > 0, weights @ flat / np.maximum(count, 1), np.nan))
+        found.append(np.where(count > 0, weights @ flat / np.maximum(count, 1), np.nan))
     single = np.sum(known, axis=0) < 2
     tails = ((1 - level) / 2, (1 + level) / 2)
-    low, high = np.nanquantile(np.where(single, 0, np.stack(means)), tails, axis=0)
+    low, high = np.nanquantile(np.where(single, 0, np.stack(found)), tails, axis=0)
     return tuple(np.reshape(np.where(single, np.nan, bound), v.shape[1:])[()] for bound in (low, high))
 
 

@@ -11,6 +11,7 @@ from relprop.experiments.ordering import all_of, is_so, more
 from relprop.experiments.problem import sources
 from relprop.experiments.random_logit import EFFECT, labels
 
+LEVEL = 0.99  # of the bootstrap intervals of the medians, as in the paper
 PANELS = {
     "gradients": ("gradient", "SmoothGrad", "DeepLIFT", "guided backprop", "deconvnet"),
     "LRP": ("LRP-z", *bp.RATIOS),
@@ -30,14 +31,7 @@ def _piece(k, name):
             network, problem.images[: run.samples], {name: bp.method(name, run, network)}, measures=("ssim",),
             seed=run.settings.seed, backend=run.backend,
         )  # fmt: skip
-        series = f"{name} ssim"
-        summary = found.summary(series)
-        return {
-            "ssim": found[series],
-            "layers": np.array([str(layer) for layer in found.at]),
-            "low": summary.low,
-            "high": summary.high,
-        }
+        return {"ssim": found[f"{name} ssim"], "layers": np.array([str(layer) for layer in found.at])}
 
     return Piece(f"method-{k}", make)
 
@@ -47,7 +41,10 @@ def numbers(run):
     return {
         "layers": found["gradient"]["layers"],
         "ssim": {name: piece["ssim"] for name, piece in found.items()},
-        "interval": {name: [piece["low"], piece["high"]] for name, piece in found.items()},
+        "interval": {
+            name: pyref.bootstrap_interval(piece["ssim"], LEVEL, seed=run.settings.seed, of="median")
+            for name, piece in found.items()
+        },
     }
 
 
@@ -94,12 +91,17 @@ def _said(found):
 def pictures(run, n):
     at = range(1, len(n["layers"]) + 1)
     panels = {
-        title: {name: Curve(at, medians(n, name)) for name in names if name in n["ssim"]}
+        title: {
+            name: Curve(at, medians(n, name), low=n["interval"][name][0], high=n["interval"][name][1])
+            for name in names
+            if name in n["ssim"]
+        }
         for title, names in PANELS.items()
     }
     figure = curves_figure(
         panels, "layers randomised, from the last", "SSIM, median", height=3.2,
-        note=f"{run.samples} images; the largest SSIM of the map and its negative; 99 % intervals in numbers.json.",
+        note=f"{run.samples} images; the largest SSIM of the map and its negative. Bands: {100 * LEVEL:g} % bootstrap "
+        "intervals.",
     )  # fmt: skip
     return [Picture("randomization", "Similarity to the original map as layers are randomised.", figure)]
 
