@@ -203,7 +203,8 @@ def test_verdicts_follow_from_expectations():
     assert verdict(yes, yes)[0] == HOLDS
     assert verdict(no, no)[0] == DIFFERS
     assert verdict(yes, no)[0] == "differs because “e1” does not hold"
-    assert verdict(yes, open_)[0] == "differs because “e1” is not decided"
+    assert verdict(no, open_, yes)[0] == "differs because “e0” does not hold; “e1” is not decided"
+    assert verdict(yes, open_)[0] == "not decided: “e1”; the rest holds"
     assert [row.get("because") for row in verdict(yes, no)[1]] == [None, "fewer layers"]
     assert all_of([yes, open_]).verdict == UNDECIDED and all_of([yes, open_, no]).verdict == DIFFERS
 
@@ -503,8 +504,10 @@ def test_the_marked_numbers_are_the_right_attributions(tmp_path, monkeypatch):
     from relprop.experiments import lstm_arithmetic as toy
 
     x, numbers, places = toy.draw(50, np.random.default_rng(0))
-    assert (x.sum(axis=-1) == numbers).all() and ((x[..., 1] != 0).sum(axis=1) == 2).all()
-    assert (np.sort(np.argwhere(x[..., 1])[:, 1].reshape(50, 2)) == places).all()
+    assert (x.sum(axis=-1) == numbers).all() and ((x != 0).sum(axis=(1, 2)) == toy.LENGTH).all()
+    for k in (0, 1):
+        assert (np.argwhere(x[..., k + 1]) == np.stack([np.arange(50), places[:, k]], axis=1)).all()
+    assert (places[:, 0] < places[:, 1]).all()
     first, second = (numbers[np.arange(50), places[:, k]] for k in (0, 1))
     for task, answer in (("addition", first + second), ("subtraction", first - second)):
         assert (toy.truth(numbers, places, toy.SIGN[task]).sum(axis=1) == answer).all()

@@ -103,8 +103,8 @@ class Experiment:
 def conclude(experiment, numbers):
     """(verdict, [{says, verdict, found, because}]) of a run's numbers.
 
-    The verdict is `holds` where every expectation does, `does not hold` where none does, and otherwise
-    `differs because` of those that are named.
+    The verdict is `holds` where every expectation does, and `does not hold` where none does. Otherwise it
+    `differs because` of those that are named, or is `not decided` in those where none of them fails.
     """
     rows = []
     for expectation in experiment.expectations:
@@ -118,6 +118,9 @@ def conclude(experiment, numbers):
         return HOLDS, rows
     if HOLDS not in verdicts:
         return (UNDECIDED if UNDECIDED in verdicts else DIFFERS), rows
+    if DIFFERS not in verdicts:
+        left = "; ".join(f"“{row['says']}”" for row in rows if row["verdict"] != HOLDS)
+        return f"{UNDECIDED}: {left}; the rest holds", rows
     failed = "; ".join(f"“{row['says']}” {_shortly(row['verdict'])}" for row in rows if row["verdict"] != HOLDS)
     return f"differs because {failed}", rows
 

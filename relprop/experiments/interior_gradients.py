@@ -12,8 +12,8 @@ from relprop.experiments.problem import open_problem, sources
 SHOWN = 3  # images whose maps are drawn
 BATCH = 20
 BLANK = (
-    "the network for digits was shown no brightnesses: it takes a blank sheet for a 1, as surely as any image, and "
-    "its gradients are small at both ends. --data photographs has a network that was"
+    "on digits the network was shown no brightnesses: it takes a blank sheet for a 1, as surely as any image, and "
+    "its gradients are small at both ends; the one for photographs was"
 )
 OUTPUTS = ("probability", "logit")
 
@@ -132,10 +132,11 @@ EXPERIMENT = Experiment(
             BLANK,
         ),
     ),
-    sources=sources("digits", "photographs", "mnist", "cifar10", "imagenet"),
+    sources=sources("photographs", "digits", "mnist", "cifar10", "imagenet"),
     samples=(200, 40),
     pieces=pieces,
     numbers=numbers,
     pictures=pictures,
     tables=tables,
+    trains=True,
 )

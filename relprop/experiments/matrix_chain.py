@@ -11,11 +11,13 @@ from relprop.experiments.ordering import is_so
 
 PLAIN = ("vanilla", "relu", "non_negative", "positive", "stochastic")
 MIXED = ((1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (7, 6), (10, 9))
-FLOOR = 1e-17  # where a logarithmic axis draws a distance that rounding has made 0
+FLOOR = 1e-17  # where a logarithmic axis draws a distance that is smaller, or that rounding has made 0
 FAN_IN = 512  # what most matrices of the chain have, and the most that a quick run has
 
 
 def label(kind):
+    if kind == "relu":
+        return "ReLU"
     return kind.replace("_", "-") if isinstance(kind, str) else f"α{kind[0]} β{kind[1]}"
 
 
@@ -46,8 +48,8 @@ def _converge(n):
 
 def _vanilla(n):
     last = n["products"] - 1  # the last product leaves three channels, where chance alone gives |cos| = 1/2
-    found = {name: _at(n, name, last) for name in ("vanilla", "relu", "positive")}
-    return is_so(found["vanilla"] > 0.5 and found["vanilla"] > found["relu"] > found["positive"], _said(found))
+    found = {name: _at(n, name, last) for name in ("vanilla", "ReLU", "positive")}
+    return is_so(found["vanilla"] > 0.5 and found["vanilla"] > found["ReLU"] > found["positive"], _said(found))
 
 
 def _small_beta(n):
@@ -80,7 +82,7 @@ def pictures(run, n):
         }
     figure = curves_figure(
         panels, "matrices multiplied", "1 - |cos|, mean over pairs", columns=2, log=("y",), height=3.4,
-        note=f"{run.samples} chains each. Drawn at {FLOOR:g} where rounding leaves exactly 0.",
+        note=f"{run.samples} chains each. Drawn at {FLOOR:g} where no more is left.",
     )  # fmt: skip
     return [Picture("chains", "How far from parallel random vectors are after each matrix.", figure)]
 

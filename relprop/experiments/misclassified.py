@@ -4,7 +4,7 @@ import numpy as np
 
 import pyref
 from relprop.experiments.aopc import steps
-from relprop.experiments.charts import bars_figure, panel_maps, panels_figure
+from relprop.experiments.charts import Curve, curves_figure, panel_maps, panels_figure
 from relprop.experiments.experiment import Expectation, Experiment, Picture, Piece, Table
 from relprop.experiments.models import model_pieces, with_softmax
 from relprop.experiments.ordering import is_so, more
@@ -67,13 +67,20 @@ def pictures(run, n):
         ]
         for k in shown
     }  # fmt: skip
-    bars = {f"image {n['number'][k]}": {"rank correlation": n["alike"][k]} for k in order}
+    place = range(1, len(order) + 1)
+    curves = {
+        "misclassified images": Curve(place, [n["alike"][k] for k in order]),
+        f"{ALIKE}: alike from here on": Curve((1, len(order)), (ALIKE, ALIKE)),
+    }
+    alike = curves_figure(
+        {"": curves}, "image, from the most different pair of maps", "rank correlation of its two maps", width=5
+    )
     return [
         Picture(
             "maps", "Importance for both labels, from the most different pair of maps to the most alike.",
             panels_figure(rows, 3, titles=titles), panel_maps(rows, titles),
         ),
-        Picture("alike", "How alike the two maps are.", bars_figure(bars, "rank correlation")),
+        Picture("alike", "How alike the two maps of each misclassified image are.", alike),
     ]  # fmt: skip
 
 

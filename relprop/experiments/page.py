@@ -55,7 +55,7 @@ def _blocks(about, folder):
         (
             row["says"],
             Verdict(row["verdict"]),
-            f"{row['found']}{'. ' if 'because' in row else ''}{row.get('because', '')}",
+            f"{row['found']}. Because {row['because']}" if "because" in row else row["found"],
         )
         for row in about["expectations"]
     ]

@@ -74,13 +74,17 @@ def pictures(run, n):
     each = curves_figure(
         lines, "α, the factor on the input", "score of the top class", columns=2, share=False, legend=False
     )
-    mean = curves_figure(panels, "α, the factor on the input", "score, mean", columns=2, share=False)
+    note = f"Mean and standard error over {run.samples} images."
+    mean = curves_figure(
+        panels, "α, the factor on the input", "score, mean", columns=2, share=False, legend=False, note=note
+    )
     kinds: dict = {"distance": {}, "cosine": {}}
     for name, curve in n["curves"].items():
         for kind, chart in kinds.items():
             if name not in OUTPUTS and kind in name:
                 chart[f"layer {name.replace(kind, '').strip()}"] = Curve(n["alphas"], *mean_error(curve))
-    layers = curves_figure(kinds, "α, the factor on the input", "", columns=2, share=False)
+    words = {"distance": "Euclidean distance to α = 1", "cosine": "cosine with α = 1"}
+    layers = curves_figure(kinds, "α, the factor on the input", words, columns=2, share=False, note=note)
     return [
         Picture("scores", "Score of the top class of each image as the input is scaled.", each),
         Picture("scores-mean", "Their mean, with its standard error.", mean),
