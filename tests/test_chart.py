@@ -49,9 +49,11 @@ def test_a_curve_and_its_band_are_the_numbers_given():
 
 def test_a_curve_under_others_is_seen_beside_them():
     x, y = np.arange(10.0), RNG.normal(size=10)
-    far = np.array([*y[:2], *(y[2:] + 1)])
+    far = np.array([*y[:6], *(y[6:] + 1)])
     curves = {"under": Curve(x, y), "apart": Curve(x, far), "over": Curve(x, y + 1e-6), "shorter": Curve(x[:5], y[:5])}
-    drawn = lines(curves_figure({"": curves}, "x", "y").axes[0])
+    figure = curves_figure({"": curves}, "x", "y")
+    drawn = lines(figure.axes[0])
+    assert {line.get_linewidth() for line in figure.legends[0].get_lines()} == {1.5}
     assert [drawn[name].get_linewidth() for name in curves] == [2.7, 1.5, 1.5, 1.5]
 
 

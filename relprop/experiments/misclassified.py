@@ -53,7 +53,7 @@ def _both_kinds(n):
 
 
 def _related(n):
-    return more(n["alike"], np.zeros(len(n["alike"])), ("rank correlation of the two maps", "0"))
+    return more(n["alike"], np.zeros(len(n["alike"])), ("rank correlation of the two maps", "of unrelated ones"))
 
 
 def pictures(run, n):

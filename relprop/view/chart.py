@@ -106,6 +106,8 @@ def curves_figure(
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
+        elif all(not isinstance(at, str) and float(at).is_integer() for curve in curves.values() for at in curve.x):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         if "y" in log:
             axes.set_yscale("log")
         axes.set_title(title, fontsize=9.5)
@@ -119,7 +121,7 @@ def curves_figure(
 
 
 def _alike(curves, log):
-    """How many of the later curves each one lies under: at most places within a hundredth of what all of them span."""
+    """How many of the later curves each one lies under: nearly everywhere within a hundredth of what all span."""
     ys = [np.asarray(c.y, float) for c in curves]
     if "y" in log:
         ys = [np.log10(np.where(y > 0, y, np.nan)) for y in ys]
@@ -128,7 +130,7 @@ def _alike(curves, log):
 
     def same(a, b):
         apart = np.abs(ys[a] - ys[b]) if list(curves[a].x) == list(curves[b].x) else np.array([np.inf])
-        return bool(np.mean(apart <= near) > 0.5)
+        return bool(np.mean(apart <= near) > 0.8)
 
     return [sum(same(a, b) for b in range(a + 1, len(ys))) for a in range(len(ys))]
 
@@ -322,9 +324,11 @@ def _legend(figure, axes, columns, room, note):
     height = figure.get_figheight()
     figure.tight_layout(rect=(0, room / height, 1, 1))
     if handles:
-        figure.legend(
+        legend = figure.legend(
             handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8, frameon=False,
             bbox_to_anchor=(0.5, note_room(note, figure.get_figwidth()) / height),
         )  # fmt: skip
+        for line in legend.get_lines():
+            line.set_linewidth(1.5)
     if note:
         add_note(figure, note)
