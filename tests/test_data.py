@@ -70,8 +70,22 @@ def test_damaged_idx_is_refused_with_its_byte(tmp_path):
     ):
         path.write_bytes(data)
         refused(lambda: read_idx(path), *words)
-    (tmp_path / "a.gz").write_bytes(gzip.compress(whole)[:-9])
-    refused(lambda: read_idx(tmp_path / "a.gz"), "gzip packing")
+
+
+def test_damaged_packing_is_refused_with_its_byte(tmp_path):
+    path, noise = tmp_path / "a.gz", rng.integers(0, 256, (2000, 2), dtype=np.uint8)
+    whole = gzip.compress(idx(noise))
+    path.write_bytes(whole + gzip.compress(b""))
+    assert np.array_equal(read_idx(path), noise), "gzip files may have several members"
+    for data, words in (
+        (b"", ("byte 0", "ends early")),
+        (whole[:-9], (f"byte {len(whole) - 9}", "ends early")),
+        (whole[:1] + b"x" + whole[2:], ("byte 1", "incorrect header check")),
+        (whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:], (f"byte {len(whole) - 5}", "incorrect data check")),
+        (whole + b"left over", (f"byte {len(whole) + 1}", "incorrect header check")),
+    ):
+        path.write_bytes(data)
+        refused(lambda: read_idx(path), *words)
 
 
 def test_mnist_files_must_belong_together(tmp_path):
@@ -221,7 +235,7 @@ def test_a_pickle_that_asks_for_more_is_refused_and_not_obeyed(tmp_path):
     keras_file(path, 2, [[1], ["two"]], [0, 1])
     refused(lambda: read_keras(path), "does not hold 2 lists of numbers")
     keras_file(path, 2, [[1], [2]], [0, 2])
-    refused(lambda: read_keras(path), "labels 0 or 1")
+    refused(lambda: read_keras(path), "label 2 of review 1")
 
 
 def test_a_damaged_pickle_is_refused_wherever_it_is_cut(tmp_path):
@@ -237,6 +251,26 @@ def test_a_damaged_pickle_is_refused_wherever_it_is_cut(tmp_path):
         refused(lambda: read_keras(path), "at byte")
     path.write_bytes(b"PK no zip")
     refused(lambda: read_keras(path), "is no imdb.npz")
+
+
+def test_labels_and_members_of_kerass_file_are_refused_with_their_byte(tmp_path):
+    path = tmp_path / "imdb.npz"
+    head = 128  # bytes of a .npy file before its numbers
+    for labels, words in (
+        ([1, 2, 1], (f"y_train.npy: at byte {head + 8}", "label 2 of review 1")),
+        ([1, 0], (f"y_train.npy: at byte {head}", "shape (2,)")),
+    ):
+        keras_file(path, 4, REVIEWS, labels)
+        refused(lambda: read_keras(path), *words)
+    keras_file(path, 4, [[1, -5], *REVIEWS[1:]], [1, 0, 1])
+    refused(lambda: read_keras(path), "lists of numbers from 0 on")
+    keras_file(path, 4, REVIEWS, [1, 0, 1])
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo("y_train.npy").header_offset
+    whole = bytearray(path.read_bytes())
+    whole[at + 30 + len("y_train.npy") + 60] ^= 255
+    path.write_bytes(whole)
+    refused(lambda: read_keras(path), f"imdb.npz: at byte {at}", "y_train.npy")
 
 
 def test_reviews_that_are_missing_or_no_text_are_refused(tmp_path):
@@ -290,6 +324,8 @@ def test_damaged_imagenet_is_refused_with_its_place(tmp_path):
     whole = photos[0].path.read_bytes()
     photos[0].path.write_bytes(whole[: len(whole) // 2])
     refused(lambda: read_photo(photos[0], 10), f"at byte {len(whole) // 2}", "cannot be decoded")
+    photos[0].path.write_bytes(b"GIF is what this is not")
+    refused(lambda: read_photo(photos[0], 10), "at byte 0", "begins like no image")
     box = tmp_path / "box.xml"
     text = XML.format(w=40, h=20, box=(10, 0, 50, 20))
     box.write_text(text)
@@ -299,7 +335,11 @@ def test_damaged_imagenet_is_refused_with_its_place(tmp_path):
     box.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + text)
     refused(lambda: read_boxes(box), "at byte 0", "declares entities")
     box.write_text(XML.format(w="wide", h=20, box=(0, 0, 1, 1)))
-    refused(lambda: read_boxes(box), "size/width is 'wide'")
+    refused(lambda: read_boxes(box), f"at byte {text.index('<width>')}", "size/width is 'wide'")
+    two = XML.format(w=40, h=20, box=(0, 0, 1, 1)).replace("</annotation>", "")
+    two += "<object><bndbox><xmin>1</xmin><ymin>?</ymin></bndbox></object></annotation>"
+    box.write_text(two)
+    refused(lambda: read_boxes(box), f"at byte {two.index('<ymin>?')}", "ymin is '?'")
 
 
 # ---- Penn Treebank ----

@@ -1,10 +1,12 @@
 """How a damaged file is refused: which file, at which byte, what stood there and what was expected."""
 
-import gzip
 import zlib
 from pathlib import Path
 
 __all__ = ["damaged", "read_bytes", "the_file"]
+
+BLOCK = 1 << 20  # packed bytes that are unpacked at a time
+GZIP = 31  # zlib's number for gzip's header and trailer
 
 
 def damaged(path, offset, problem):
@@ -32,9 +34,32 @@ def read_bytes(path):
         ValueError  the packing is damaged.
     """
     data = Path(path).read_bytes()
-    if Path(path).suffix != ".gz":
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, 0, f"the gzip packing cannot be undone: {error}") from error
+    return _unpacked(path, data) if Path(path).suffix == ".gz" else data
+
+
+def _unpacked(path, data):
+    """What the members of a gzip file hold; damage is where unpacking comes to a stop."""
+    out, at = [], 0
+    while at < len(data) or not out:
+        member = zlib.decompressobj(GZIP)
+        while not member.eof:
+            if at >= len(data):
+                raise damaged(path, len(data), "the gzip packing ends early")
+            block, before = data[at : at + BLOCK], member.copy()
+            try:
+                out.append(member.decompress(block))
+            except zlib.error as error:
+                where = at + _first_bad(before, block)
+                raise damaged(path, where, f"the gzip packing cannot be undone: {error}") from None
+            at += len(block) - len(member.unused_data)
+    return b"".join(out)
+
+
+def _first_bad(member, block):
+    """How many bytes of a block can be unpacked."""
+    for k in range(len(block)):
+        try:
+            member.decompress(block[k : k + 1])
+        except zlib.error:
+            return k
+    return len(block)

@@ -75,12 +75,14 @@ def read_boxes(path):
         line, column = error.position
         offset = sum(len(row) for row in data.splitlines(keepends=True)[: line - 1]) + column
         raise damaged(path, offset, f"is no XML: {error}") from error
-    width, height = (_number(path, root, f"size/{side}") for side in ("width", "height"))
+    size = max(0, data.find(b"<size"))
+    width, height = (_number(path, data, size, root, f"size/{side}") for side in ("width", "height"))
     boxes = []
     for k, box in enumerate(root.iterfind("object/bndbox")):
-        left, top, right, bottom = (_number(path, box, side) for side in ("xmin", "ymin", "xmax", "ymax"))
+        at = _nth(data, b"<bndbox", k)
+        sides = (_number(path, data, at, box, side) for side in ("xmin", "ymin", "xmax", "ymax"))
+        left, top, right, bottom = sides
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            at = _nth(data, b"<bndbox", k)
             raise damaged(
                 path, at, f"box ({left}, {top}, {right}, {bottom}) is no part of an image of {width} × {height}"
             )
@@ -97,12 +99,14 @@ def _nth(data, word, n):
     return at
 
 
-def _number(path, element, name):
+def _number(path, data, at, element, name):
+    """A number inside the element that stands at a byte of the data."""
     text = element.findtext(name)
     try:
         return int(text)
     except (TypeError, ValueError):
-        raise damaged(path, 0, f"{name} is {text!r}, expected a number of pixels") from None
+        place = max(at, data.find(f"<{name.rpartition('/')[2]}>".encode(), at))
+        raise damaged(path, place, f"{name} is {text!r}, expected a number of pixels") from None
 
 
 def read_photo(photo, size):
@@ -116,8 +120,10 @@ def read_photo(photo, size):
     try:
         with Image.open(photo.path) as file:
             image = file.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise damaged(photo.path, _readable(photo.path), f"cannot be decoded: {error}") from error
+    except UnidentifiedImageError:
+        raise damaged(photo.path, 0, "the file begins like no image") from None
+    except (OSError, SyntaxError) as error:  # it begins like one: what there is ends early
+        raise damaged(photo.path, photo.path.stat().st_size, f"cannot be decoded: {error}") from error
     scale = size / min(image.size)
     width, height = (max(size, round(scale * side)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
@@ -128,8 +134,3 @@ def read_photo(photo, size):
         mask[round(y0 * down) : round(y1 * down), round(x0 * across) : round(x1 * across)] = True
     cut = slice(top, top + size), slice(left, left + size)
     return np.moveaxis(pixels[cut], -1, 0), mask[cut]
-
-
-def _readable(path):
-    """The length of what there is: where an image that ends early ends."""
-    return Path(path).stat().st_size

@@ -124,20 +124,40 @@ def read_keras(path):
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(f"{name}.npy") for name in ("x_train", "y_train", "x_test", "y_test")}
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            members = {
+                name: _member(path, archive, f"{name}.npy") for name in ("x_train", "y_train", "x_test", "y_test")
+            }
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no imdb.npz: {error}") from error
     parts = []
     for part in ("train", "test"):
         reviews = _lists(f"{path}/x_{part}.npy", members[f"x_{part}"])
-        try:
-            labels = np.load(io.BytesIO(members[f"y_{part}"]), allow_pickle=False).astype(np.int64)
-        except ValueError as error:
-            raise ValueError(f"{path}/y_{part}.npy: {error}") from error
-        if labels.shape != (len(reviews),) or not np.isin(labels, (0, 1)).all():
-            raise ValueError(f"{path}/y_{part}.npy: expected {len(reviews)} labels 0 or 1, found shape {labels.shape}")
-        parts.append((reviews, labels))
+        parts.append((reviews, _labels(f"{path}/y_{part}.npy", members[f"y_{part}"], len(reviews))))
     return tuple(parts)
+
+
+def _member(path, archive, name):
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        at = archive.getinfo(name).header_offset
+        raise damaged(path, at, f"{name}, which is packed there, cannot be undone: {error}") from error
+
+
+def _labels(where, data, count):
+    """The labels in a .npy file of numbers."""
+    file = io.BytesIO(data)
+    try:
+        labels = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise damaged(where, file.tell(), str(error)) from error
+    start = len(data) - labels.nbytes
+    if labels.shape != (count,):
+        raise damaged(where, start, f"labels have shape {labels.shape}, expected ({count},) as there are reviews")
+    if (wrong := np.flatnonzero(~np.isin(labels, (0, 1)))).size:
+        at = start + int(wrong[0]) * labels.itemsize
+        raise damaged(where, at, f"label {labels[wrong[0]]} of review {wrong[0]}, expected 0 or 1")
+    return labels.astype(np.int64)
 
 
 def _lists(where, data):
@@ -155,12 +175,12 @@ def _lists(where, data):
     found = _unpickle(where, data, start)
     rows = found if isinstance(found, list) else None
     if rows is None or len(rows) != shape[0] or not all(_numbers(row) for row in rows):
-        raise damaged(where, start, f"the pickle does not hold {shape[0]} lists of numbers")
+        raise damaged(where, start, f"the pickle does not hold {shape[0]} lists of numbers from 0 on")
     return rows
 
 
 def _numbers(row):
-    return isinstance(row, list) and all(type(number) is int for number in row)
+    return isinstance(row, list) and all(type(number) is int and number >= 0 for number in row)
 
 
 class _Mark:
