@@ -123,7 +123,9 @@ def explain(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A shipped model (relprop info lists them), a .safetensors or an .onnx file."
+            metavar="MODEL",
+            help="A shipped model (relprop info lists them), a .safetensors or an .onnx file, or a state dict: "
+            "resnet50:weights.safetensors.",
         ),
     ],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="digits:17, digits, an image, or a .npy file.")],
@@ -383,7 +385,7 @@ def reproduce(
         str | None, typer.Option(metavar="SOURCE", help="Data in place of what ships: mnist:FOLDER; --list says which.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Network in place of the experiment's own, where it takes one.")
+        str | None, typer.Option(help="Network in place of the experiment's own; as explain's MODEL.")
     ] = None,
     samples: Annotated[
         int | None, typer.Option(help="How many samples, in place of the experiment's own number.")

@@ -106,12 +106,19 @@ def read_labels(path):
 
 
 def open_model(name):
-    """A shipped model by its name, or a model file.
+    """A shipped model by its name, a model file, or ARCHITECTURE:WEIGHTS, a state dict for what `relprop.build` knows.
 
     Raises
-        ValueError         neither a shipped model nor an existing file
+        ValueError         neither a shipped model nor an existing file; weights that do not fit the architecture
     """
     from relprop.models import load, zoo
+    from relprop.models.architectures import ARCHITECTURES, build
+
+    architecture, _, weights = name.partition(":")
+    if weights and architecture in ARCHITECTURES:
+        if not Path(weights).is_file():
+            raise ValueError(f"there is no file {weights} with weights of {architecture}")
+        return build(architecture, weights=weights)
 
     if name in zoo.names():
         return zoo.load(name)

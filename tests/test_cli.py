@@ -13,7 +13,7 @@ import pyref
 import relprop
 import relprop.cpu
 from relprop import cli, demo
-from relprop.source import open_input
+from relprop.source import open_input, open_model
 
 COMMANDS = ("demo", "explain", "verify", "report", "methods", "metrics", "info")
 RNG = np.random.default_rng(4)
@@ -111,6 +111,24 @@ def test_explain_reads_one_sample_without_its_batch_axis(capsys, tmp_path, model
     np.save(tmp_path / "one.npy", X[0])
     about = printed_json(capsys, "explain", model, str(tmp_path / "one.npy"))
     assert len(about["samples"]) == 1
+
+
+def test_a_state_dict_is_a_model_of_its_architecture(capsys, tmp_path):
+    from safetensors.numpy import save_file
+
+    from relprop.models.architectures import parameter_shapes
+
+    state = {n: RNG.normal(size=shape).astype(np.float32) for n, shape in parameter_shapes("mnist_mlp").items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    named = f"mnist_mlp:{tmp_path / 'weights.safetensors'}"
+    x = RNG.normal(size=(2, 784)).astype(np.float32)
+    assert np.array_equal(open_model(named)(x), relprop.build("mnist_mlp", weights=state)(x))
+    np.save(tmp_path / "x.npy", x)
+    assert ran(capsys, "explain", named, str(tmp_path / "x.npy"), "--rule", "epsilon")[0] == 0
+    code, _, err = ran(capsys, "explain", named.replace("mlp", "cnn"), str(tmp_path / "x.npy"))
+    assert code == 1 and "weights.safetensors" in err and err.count("\n") == 1
+    with pytest.raises(ValueError, match=r"there is no file none\.pth with weights of vgg16"):
+        open_model("vgg16:none.pth")
 
 
 def test_images_are_scaled_to_the_range_of_the_network(tmp_path):

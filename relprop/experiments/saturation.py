@@ -115,7 +115,7 @@ EXPERIMENT = Experiment(
         Expectation("inner layers make more than half of their way by α = 1/2", _inner_flatten),
     ),
     sources=sources("photographs", "digits", "cifar10", "imagenet"),
-    samples=(100, 40),
+    samples=(300, 40),
     pieces=pieces,
     numbers=numbers,
     pictures=pictures,
