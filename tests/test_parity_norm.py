@@ -219,6 +219,33 @@ def test_upsample_relevance(backend, name, dtype, data):
     assert_relevance("upsample_relevance", backend, arguments, terms, None, widened(R, dtype), rule, dtype, label)
 
 
+@pytest.mark.parametrize("name", [name for name in pyref.RULES if name != "pass_"])
+def test_rules_see_the_product_of_the_weights_of_two_axes(backend, name):
+    x, R = (values("positive", shape, np.float64, np.random.default_rng(0)) for shape in ((2, 2, 3, 2), (2, 2, 5, 4)))
+    for rule in RULES[name]:
+        given = within(rule, x)
+        arguments = {"x": given, "size": R.shape[2:], "R": R, "rule": rule, "mode": "bilinear"}
+        terms = upsample_terms(widened(given, np.float64), R.shape[2:], "bilinear")
+        label = f"upsample {name}"
+        assert_relevance("upsample_relevance", backend, arguments, terms, None, R, rule, np.float64, label)
+
+
+@pytest.mark.parametrize("mode, corners", [("nearest", False), ("bilinear", False), ("bilinear", True)])
+def test_every_place_reads_its_neighbours(backend, mode, corners):
+    """The weights of each pair of lengths, both ways, and that nothing else is connected."""
+    for before in range(1, 8):
+        for after in range(1, 10):
+            one, R = np.eye(before)[None], np.eye(after)[None]
+            (w,) = upsample_terms(widened(one, np.float64), (after,), mode, corners)[0].w
+            bound = sum_bound(1, w, np.float64)
+            there = backend.upsample_forward(one, (after,), mode, corners)[0]
+            back = backend.upsample_gradient(np.empty((1, after, before)), (after,), R, mode, corners)[0]
+            assert_within(there, w.T, bound.T, np.float64, "upsample_forward of one")
+            assert_within(back, w, bound, np.float64, "upsample_gradient of one")
+            np.testing.assert_array_equal(there != 0, w.T != 0)
+            np.testing.assert_array_equal(back != 0, w != 0)
+
+
 # ── errors ─────────────────────────────────────────────────────────────────────────────────────────────
 
 X, V = np.ones((2, 4, 3)), np.ones(3)

@@ -23,7 +23,8 @@ class Stretch {
     std::vector<std::vector<T>> weights;
     for (int a = 0; a < rank_; ++a) {
       auto& w = weights.emplace_back(static_cast<std::size_t>(taps_[a].size()));
-      form_weights(factor, gamma, taps_[a].weight, taps_[a].size(), w.data());
+      const bool again = a > 0 && factor == Factor::raised;  // 1 + γ comes once into a product of weights ≥ 0
+      form_weights(again ? Factor::plain : factor, gamma, taps_[a].weight, taps_[a].size(), w.data());
     }
     return weights;
   }
