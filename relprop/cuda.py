@@ -39,7 +39,10 @@ KERNELS = tuple(
         "dense": "forward gradient tangent relevance",
         "divide": "forward gradient tangent relevance multiplier",
         "embedding": "forward",
+        "group_norm": "forward gradient tangent relevance multiplier",
         "gru": "forward gradient tangent relevance multiplier",
+        "layer_norm": "forward gradient tangent relevance multiplier",
+        "local_response_norm": "forward gradient tangent relevance multiplier",
         "log_softmax": "forward gradient tangent",
         "lstm": "forward gradient tangent relevance multiplier",
         "max_pool": "forward gradient tangent relevance multiplier ray",
@@ -50,6 +53,7 @@ KERNELS = tuple(
         "softmax": "forward gradient tangent",
         "subtract": "forward gradient tangent relevance",
         "sum": "forward gradient tangent relevance",
+        "upsample": "forward gradient tangent relevance",
     }.items()
     for function in functions.split()
 )

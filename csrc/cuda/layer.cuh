@@ -27,6 +27,10 @@ using math::Part;
 
 constexpr int most_slots = 4;  // that a product without a rule sums at once
 
+// Whether each sample has weights of its own.
+template <class Map>
+constexpr bool weights_differ = false;
+
 // ── what a pass over x reads: the input parts of x, the weight parts of w ──
 
 // edges: where w is 0 nothing is connected, whatever a part makes of it.
@@ -318,7 +322,7 @@ class Relevance {
     return count;
   }
 
-  // Where the sum of a part will be. Sums that are the same for all samples are made here.
+  // Where the sum of a part will be. Sums of ones are made here, once where they are the same for all samples.
   void place_sum(int p, const Part& part, const T* z) {
     Sum<T>& sum = splitter_.z[p];
     const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!layer_.b || part.bias == Factor::plain);
@@ -329,13 +333,14 @@ class Relevance {
     sum.bias = part.bias;
     if (part.input == Factor::none) return;
     if (part.input == Factor::one) {
-      sums_[p] = Numbers<T>(layer_.operation, outputs_, layer_.stream);
-      Map one_sample = layer_.map;
-      one_sample.samples = 1;
-      const Layer<T, Map> once{layer_.operation, layer_.stream, one_sample, nullptr, layer_.w, nullptr, nullptr, layer_.constants, nullptr};
+      Map those = layer_.map;
+      if constexpr (!weights_differ<Map>) those.samples = 1;
+      sums_[p] = Numbers<T>(layer_.operation, those.samples * outputs_, layer_.stream);
+      const Layer<T, Map> ones{layer_.operation, layer_.stream, those, nullptr, layer_.w, nullptr, nullptr, layer_.constants, nullptr};
       const Slot<T> slot{part.input, part.weight, sums_[p].data()};
-      store_sums<T>(once, nullptr, &slot, 1);
+      store_sums<T>(ones, nullptr, &slot, 1);
       sum.data = sums_[p].data();
+      if constexpr (weights_differ<Map>) sum.per_sample = outputs_;
       return;
     }
     if (by_itself_) {

@@ -33,6 +33,9 @@ py::array on_host(const Argument& x);
 // Raises unless the argument has the expected shape, in pyref.check's words.
 void check_shape(const Argument& x, const std::vector<Index>& expected);
 
+// Raises unless the baseline x0 broadcasts to the shape of x.
+void check_baseline(const Argument& x, const Argument& x0);
+
 // Raises unless an int counts the elements of a sample of an array with this shape, as kernels do.
 void check_sample(const char* name, const std::vector<Index>& shape);
 

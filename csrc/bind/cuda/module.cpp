@@ -20,10 +20,12 @@ void bind_cuda_embedding(py::module_& module);
 void bind_cuda_gru(py::module_& module);
 void bind_cuda_lstm(py::module_& module);
 void bind_cuda_merge(py::module_& module);
+void bind_cuda_norm(py::module_& module);
 void bind_cuda_pool(py::module_& module);
 void bind_cuda_product(py::module_& module);
 void bind_cuda_reduce(py::module_& module);
 void bind_cuda_softmax(py::module_& module);
+void bind_cuda_upsample(py::module_& module);
 
 namespace {
 
@@ -66,10 +68,12 @@ void bind_cuda(py::module_& module) {
   bind_cuda_gru(module);
   bind_cuda_lstm(module);
   bind_cuda_merge(module);
+  bind_cuda_norm(module);
   bind_cuda_pool(module);
   bind_cuda_product(module);
   bind_cuda_reduce(module);
   bind_cuda_softmax(module);
+  bind_cuda_upsample(module);
   using namespace py::literals;
   module.def("devices", &devices);
   module.def(
