@@ -59,8 +59,8 @@ class Attribution:
     expected    what Σ values should be, per sample; None where the method promises nothing. Methods that must add it
                 up, node by node, give a function that does so when it is first read
     signals     {reference: attribution there} for every value that the walk reached, or likewise a function
-    biases      {node: attribution of its bias, in the shape of its output} where the method has any
-    ledger      where relevance went, node by node; empty unless the method carries relevance
+    biases      {node: attribution of its bias, in the shape of its output} where the method has any; or a function
+    ledger      where relevance went, node by node; empty unless the method carries relevance; or a function
     quadrature  how an integral was computed
     settings    everything else that was asked for or chosen
     """
@@ -70,13 +70,14 @@ class Attribution:
     output: Any
     expected: Any = field(default=_WhenRead())
     signals: Any = field(default=_WhenRead(dict), repr=False)
-    biases: dict = field(default_factory=dict, repr=False)
-    ledger: Ledger = field(default_factory=Ledger, repr=False)
+    biases: Any = field(default=_WhenRead(dict), repr=False)
+    ledger: Any = field(default=_WhenRead(Ledger), repr=False)
     quadrature: str | None = None
     settings: dict = field(default_factory=dict, repr=False)
 
     def __getstate__(self):
-        return vars(self) | {"expected": self.expected, "signals": dict(self.signals)}  # functions cannot be pickled
+        read = {name: getattr(self, name) for name in ("expected", "biases", "ledger")}
+        return vars(self) | read | {"signals": dict(self.signals)}  # functions cannot be pickled
 
     @property
     def total(self):

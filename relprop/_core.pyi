@@ -33,6 +33,18 @@ def instruction_set() -> str:
 def blas() -> str:
     """What makes the matrix products."""
 
+class Chain:
+    """Kernel calls that are made again, on the same arrays."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def call(self, kernel: Any, arguments: tuple, options: dict, inputs: list) -> tuple[Any, bool]:
+        """(kernel(*arguments, **options), whether it was kept): not where it does not read `inputs` where they lie."""
+
+    def run(self, first: int, last: int) -> None:
+        """Make the calls first … last - 1 again."""
+
 def numerics_pos(v: Any) -> Any: ...
 def numerics_neg(v: Any) -> Any: ...
 def numerics_sign(z: Any) -> Any: ...

@@ -256,7 +256,7 @@ def test_the_function_is_not_hidden_by_its_module():
 def test_a_layer_costs_few_calls(method, options, most):
     """Where kernels take microseconds the time goes into calls of Python. They can be counted, and do not vary."""
 
-    def calls(depth):
+    def calls(depth, target, before):
         eye = np.eye(4, dtype=np.float32)
         network = pyref.Network.sequential([pyref.Dense(eye, eye[0]), pyref.ReLU()] * depth + [pyref.Dense(eye)])
         x = np.ones((1, 4), np.float32)
@@ -266,12 +266,14 @@ def test_a_layer_costs_few_calls(method, options, most):
             nonlocal count
             count += event in ("call", "c_call")
 
-        relprop.explain(network, x, method, 0, "cpu", progress=False, **options)
+        for _ in range(before):
+            relprop.explain(network, x, method, target, "cpu", progress=False, **options)
         sys.setprofile(hear)
         try:
-            relprop.explain(network, x, method, 0, "cpu", progress=False, **options)
+            relprop.explain(network, x, method, target, "cpu", progress=False, **options)
         finally:
             sys.setprofile(None)
         return count
 
-    assert calls(20) - calls(10) <= 20 * most
+    assert calls(20, np.ones_like, 1) - calls(10, np.ones_like, 1) <= 20 * most
+    assert calls(20, 0, 2) == calls(10, 0, 2)  # a recording: no function of Python at all

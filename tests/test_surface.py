@@ -47,7 +47,7 @@ def test_the_activation_lists_are_equal():
 
 def test_the_stub_of_the_extension_is_complete():
     tree = ast.parse((ROOT / "relprop" / "_core.pyi").read_text())
-    stated = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    stated = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     stated |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
     real = {n for n in dir(_core) if not n.startswith("__") or n == "__version__"}
     assert stated == real

@@ -48,16 +48,13 @@ struct ActivationFor {
   }
 };
 
-// The array that f(activation, pointer to it) fills, in the shape of z.
-template <class T, class F>
-py::object filled(const py::object& activation, const py::array& z, const std::optional<py::array>& slope, F&& f) {
+// The array that f(activation, pointer to it) fills from `arrays`, in the shape of z.
+template <class T, class F, class... Arrays>
+py::object filled(const py::object& activation, const py::array& z, const std::optional<py::array>& slope, const F& f,
+                  const Arrays&... arrays) {
   const ActivationFor<T> made(activation, z, slope);
   auto out = empty<T>(shape_of(z));
-  T* data = out.mutable_data();
-  {
-    py::gil_scoped_release release;
-    f(made.of, data);
-  }
+  compute([f, of = made.of, data = out.mutable_data()] { f(of, data); }, made.slopes, arrays..., out);
   return out;
 }
 
@@ -69,7 +66,7 @@ py::object activation_forward(const py::object& z_, const py::object& activation
     using T = decltype(zero);
     const Packed<T> z_data(z);
     return filled<T>(activation, z, slope,
-                     [in = z_data.data()](const auto& of, T* out) { cpu::activation_forward(of, in, out); });
+                     [in = z_data.data()](const auto& of, T* out) { cpu::activation_forward(of, in, out); }, z_data);
   });
 }
 
@@ -83,7 +80,7 @@ py::object times_derivative(const char* name, const py::object& z_, const py::ob
     const Packed<T> z_data(z), signal_data(signal);
     return filled<T>(activation, z, slope, [z_in = z_data.data(), in = signal_data.data()](const auto& of, T* out) {
       cpu::activation_gradient(of, z_in, in, out);
-    });
+    }, z_data, signal_data);
   });
 }
 
@@ -136,9 +133,12 @@ py::object activation_quotient(const py::object& z_, const py::object& z0_, cons
   return with_widest({z, z0, slope.value_or(z)}, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Packed<T> z_data(z), z0_data(z0);
-    return filled<T>(activation, z, slope, [&, z_in = z_data.data(), z0_in = z0_data.data()](const auto& of, T* out) {
-      cpu::activation_quotient(of, z_in, z0_in, one_z0, out);
-    });
+    return filled<T>(
+        activation, z, slope,
+        [one_z0, z_in = z_data.data(), z0_in = z0_data.data()](const auto& of, T* out) {
+          cpu::activation_quotient(of, z_in, z0_in, one_z0, out);
+        },
+        z_data, z0_data);
   });
 }
 

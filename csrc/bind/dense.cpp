@@ -40,11 +40,11 @@ py::object dense_forward(const py::object& x_, const py::object& w_, const py::o
     const Weights<T> w_data(w);
     const auto b_data = packed<T>(b);
     auto z = empty<T>(with_last(x, size.outputs));
-    T* out = z.mutable_data();
-    {
-      py::gil_scoped_release release;
-      cpu::dense_forward(size, x_data.data(), w_data.view(), pointer(b_data), out);
-    }
+    compute(
+        [size, in = x_data.data(), weights = w_data.view(), bias = pointer(b_data), out = z.mutable_data()] {
+          cpu::dense_forward(size, in, weights, bias, out);
+        },
+        x_data, w_data.array, b_data, z);
     return z;
   });
 }
@@ -58,11 +58,9 @@ py::object dense_gradient(const py::object& x_, const py::object& w_, const py::
     const Packed<T> G_data(G);
     const Weights<T> w_data(w);
     auto G_x = empty<T>(shape_of(x));
-    T* out = G_x.mutable_data();
-    {
-      py::gil_scoped_release release;
-      cpu::dense_gradient(size, w_data.view(), G_data.data(), out);
-    }
+    compute([size, weights = w_data.view(), in = G_data.data(),
+             out = G_x.mutable_data()] { cpu::dense_gradient(size, weights, in, out); },
+            w_data.array, G_data, G_x, x);
     return G_x;
   });
 }
@@ -90,12 +88,13 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
     if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
     const AccountFor<T> kept(account, R, b.has_value());
     auto r = empty<T>(shape_of(x));
-    T* out = r.mutable_data();
-    {
-      py::gil_scoped_release release;
-      cpu::dense_relevance(size, x_data.data(), w_data.view(), pointer(b_data), R_data.data(), rule_data.rule,
-                           rule_data.bounds, pointer(z_data), kept.pointer(), out);
-    }
+    compute(
+        [size, in = x_data.data(), weights = w_data.view(), bias = pointer(b_data), arrived = R_data.data(),
+         acting = rule_data.rule, bounds = rule_data.bounds, known = pointer(z_data), account = kept.copied(),
+         out = r.mutable_data()] {
+          cpu::dense_relevance(size, in, weights, bias, arrived, acting, bounds, known, pointer(account), out);
+        },
+        x_data, w_data.array, b_data, R_data, rule_data.kept_alive, z_data, kept.arrays(), r);
     kept.write();
     return r;
   });

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "chain.h"
 #include "machine/memory.h"
 #include "relprop/account.h"
 #include "rule.h"
@@ -84,15 +85,23 @@ const T* pointer(const std::optional<Packed<T>>& x) {
 }
 
 template <class T>
+const Account<T>* pointer(const std::optional<Account<T>>& account) {
+  return account ? &*account : nullptr;
+}
+
+template <class T>
 Packed<T> empty(const std::vector<Index>& shape) {
   return Packed<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
 inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
 
+// Whether a function holds what it uses by value, so that a chain may call it again.
+enum class Repeats { no, yes };
+
 // New arrays of the shapes, in the widest dtype, which f(pointers to the numbers of `arrays`, pointers to the new
 // ones) fills without the GIL.
-template <class F>
+template <Repeats repeats = Repeats::no, class F>
 std::vector<py::array> filled(const std::vector<py::array>& arrays, const std::vector<std::vector<Index>>& shapes, F&& f) {
   std::vector<py::array> all;
   with_widest(arrays, [&](auto zero) -> py::object {
@@ -106,8 +115,12 @@ std::vector<py::array> filled(const std::vector<py::array>& arrays, const std::v
       to.push_back(out.mutable_data());
       all.push_back(out);
     }
-    py::gil_scoped_release release;
-    f(from.data(), to.data());
+    if constexpr (repeats == Repeats::yes) {
+      compute([f, from, to] { f(from.data(), to.data()); }, in, all);
+    } else {
+      py::gil_scoped_release release;
+      f(from.data(), to.data());
+    }
     return py::object();
   });
   return all;
@@ -173,6 +186,9 @@ class AccountFor {
     raw_ = {has_bias ? bias_.mutable_data() : nullptr, stabilizer_.mutable_data(), dropped_.mutable_data()};
   }
   const Account<T>* pointer() const { return is_wanted_ ? &raw_ : nullptr; }
+  // The same for work that outlives this: `bind::pointer` of it.
+  std::optional<Account<T>> copied() const { return is_wanted_ ? std::optional(raw_) : std::nullopt; }
+  std::vector<py::array> arrays() const { return {bias_, stabilizer_, dropped_}; }
 
   void write() const {
     if (!is_wanted_) return;

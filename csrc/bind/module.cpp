@@ -4,6 +4,7 @@
 namespace py = pybind11;
 
 void bind_activations(py::module_& module);
+void bind_chain(py::module_& module);
 void bind_gates(py::module_& module);
 void bind_numerics(py::module_& module);
 void bind_rules(py::module_& module);
@@ -33,6 +34,7 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = RELPROP_VERSION;
   module.attr("source_digest") = RELPROP_SOURCE_DIGEST;
   bind_activations(module);
+  bind_chain(module);
   bind_gates(module);
   bind_numerics(module);
   bind_rules(module);

@@ -59,15 +59,18 @@ py::object max_pool_forward(const py::object& x, const py::object& kernel, const
                             const py::object& dilation, bool ceil_mode) {
   const Pooling pool(x, {kernel, stride, padding, dilation, ceil_mode});
   if (!pool.is_compiled()) return reference("max_pool_forward", x, kernel, stride, padding, dilation, ceil_mode);
-  return filled({pool.x}, {pool.shape()}, [&](auto in, auto out) { cpu::max_pool_forward(pool.size(), in[0], out[0]); })[0];
+  return filled<Repeats::yes>({pool.x}, {pool.shape()}, [size = pool.size()](auto in, auto out) {
+    cpu::max_pool_forward(size, in[0], out[0]);
+  })[0];
 }
 
 // {what goes back of a signal, the surplus of each sample where `drops`, else nothing}
 std::vector<py::array> sent_back(const Pooling& pool, const py::array& signal, math::Ties ties, bool drops) {
   const auto x_shape = shape_of(pool.x);
-  return filled({pool.x, signal}, {x_shape, {drops ? x_shape[0] : 0}}, [&](auto in, auto out) {
-    cpu::max_pool_gradient(pool.size(), ties, in[0], in[1], drops ? out[1] : nullptr, out[0]);
-  });
+  return filled<Repeats::yes>({pool.x, signal}, {x_shape, {drops ? x_shape[0] : 0}},
+                              [size = pool.size(), ties, drops](auto in, auto out) {
+                                cpu::max_pool_gradient(size, ties, in[0], in[1], drops ? out[1] : nullptr, out[0]);
+                              });
 }
 
 py::object max_pool_gradient(const py::object& x, const py::object& G_, const py::object& kernel, const py::object& stride,
@@ -121,8 +124,8 @@ py::object max_pool_multiplier(const py::object& x, const py::object& x0_, const
     return reference("max_pool_multiplier", x, x0, M, kernel, stride, padding, dilation, ceil_mode, ties_, max_pool);
   check_shape("M", M, pool.shape());
   const auto ties = choice<math::Ties>("ties", ties_);
-  return filled({pool.x, x0, M}, {shape_of(pool.x)}, [&](auto in, auto out) {
-    cpu::max_pool_multiplier(pool.size(), ties, in[0], in[1], one_x0, in[2], out[0]);
+  return filled<Repeats::yes>({pool.x, x0, M}, {shape_of(pool.x)}, [size = pool.size(), ties, one_x0](auto in, auto out) {
+    cpu::max_pool_multiplier(size, ties, in[0], in[1], one_x0, in[2], out[0]);
   })[0];
 }
 

@@ -58,11 +58,10 @@ py::object window_forward(const WindowLayer& layer, const py::array& x, const py
     const Packed<T> x_data(x), w_data(w);
     const auto b_data = packed<T>(b);
     auto z = empty<T>(layer.z_shape);
-    T* out = z.mutable_data();
-    {
-      py::gil_scoped_release release;
-      kernel(layer.size, x_data.data(), w_data.data(), pointer(b_data), out);
-    }
+    compute(
+        [kernel, size = layer.size, in = x_data.data(), weights = w_data.data(), bias = pointer(b_data),
+         out = z.mutable_data()] { kernel(size, in, weights, bias, out); },
+        x_data, w_data, b_data, z);
     return z;
   });
 }
@@ -74,11 +73,9 @@ py::object window_gradient(const WindowLayer& layer, const py::array& x, const p
     using T = decltype(zero);
     const Packed<T> G_data(G), w_data(w);
     auto G_x = empty<T>(shape_of(x));
-    T* out = G_x.mutable_data();
-    {
-      py::gil_scoped_release release;
-      kernel(layer.size, w_data.data(), G_data.data(), out);
-    }
+    compute([kernel, size = layer.size, weights = w_data.data(), in = G_data.data(),
+             out = G_x.mutable_data()] { kernel(size, weights, in, out); },
+            w_data, G_data, G_x, x);
     return G_x;
   });
 }
@@ -98,12 +95,13 @@ py::object window_relevance(const WindowLayer& layer, const py::array& x, const 
     if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
     const AccountFor<T> kept(account, R, b.has_value());
     auto r = empty<T>(shape_of(x));
-    T* out = r.mutable_data();
-    {
-      py::gil_scoped_release release;
-      kernel(layer.size, x_data.data(), w_data.data(), pointer(b_data), R_data.data(), rule_data.rule, rule_data.bounds,
-             pointer(z_data), kept.pointer(), out);
-    }
+    compute(
+        [kernel, size = layer.size, in = x_data.data(), weights = w_data.data(), bias = pointer(b_data),
+         arrived = R_data.data(), acting = rule_data.rule, bounds = rule_data.bounds, known = pointer(z_data),
+         account = kept.copied(), out = r.mutable_data()] {
+          kernel(size, in, weights, bias, arrived, acting, bounds, known, pointer(account), out);
+        },
+        x_data, w_data, b_data, R_data, rule_data.kept_alive, z_data, kept.arrays(), r);
     kept.write();
     return r;
   });
