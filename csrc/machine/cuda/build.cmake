@@ -86,7 +86,7 @@ function(relprop_add_cuda extension)
   pybind11_add_module(_cuda_emulated NO_EXTRAS ${sources} ${device})
   target_include_directories(_cuda_emulated PRIVATE csrc/machine/cuda/emulate csrc csrc/include)
   target_link_libraries(_cuda_emulated PRIVATE relprop)
-  target_compile_options(_cuda_emulated PRIVATE ${warnings})
+  target_compile_options(_cuda_emulated PRIVATE ${warnings} ${lightly})
   # Of this one file: it changes with every source, and what it is given to is compiled again.
   set_property(
     SOURCE csrc/bind/cuda/emulated.cpp
