@@ -54,7 +54,9 @@ def test_a_curve_under_others_is_seen_beside_them():
     figure = curves_figure({"": curves}, "x", "y")
     drawn = lines(figure.axes[0])
     assert {line.get_linewidth() for line in figure.legends[0].get_lines()} == {1.5}
-    assert [drawn[name].get_linewidth() for name in curves] == [2.7, 1.5, 1.5, 1.5]
+    assert [drawn[name].get_linewidth() for name in curves] == [2.5, 1.5, 1.5, 1.5]
+    unnamed = lines(curves_figure({"": curves}, "x", "y", legend=False).axes[0])
+    assert {line.get_linewidth() for line in unnamed.values()} == {1.5}
 
 
 def test_a_short_logarithmic_axis_has_its_numbers():

@@ -146,7 +146,7 @@ def _finds(n):
     return more(
         n["first removed random"],
         n["first removed integrated gradients"],
-        ("p without a random word", "without the first"),
+        ("change of p without a random word", "without the first"),
     )
 
 

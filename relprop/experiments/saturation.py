@@ -59,9 +59,8 @@ def _inner_flatten(n):
         if "distance" in name:
             v, half = np.array(curve), len(n["alphas"]) // 2
             size = v[:, 0]
-            outcomes.append(
-                more((v[:, 0] - v[:, half]) / size, v[:, half] / size, (f"{name}: way made by α = 1/2", "left"))
-            )
+            words = f"layer {name.removesuffix(' distance')}: way made by α = 1/2", "left"
+            outcomes.append(more((v[:, 0] - v[:, half]) / size, v[:, half] / size, words))
     return all_of(outcomes)
 
 

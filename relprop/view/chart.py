@@ -62,7 +62,7 @@ def curves_figure(
 ):
     """Panels {title: {name: Curve}} side by side, one legend below.
 
-    A curve is the wider, the more of those that are drawn over it say the same, so that all of them are seen.
+    A curve that has a name is the wider, the more of those drawn over it say the same, so that all of them are seen.
 
     xlabel, ylabel  what the axes are, with their units; ylabel may be {title: what} where the panels do not share one
     log             which axes are logarithmic: "x", "y"; what is not positive is then left out, and said
@@ -97,8 +97,9 @@ def curves_figure(
         axes = grid.flat[k]
         if zero:
             axes.axhline(0, color="#9a9a9a", linewidth=0.8, zorder=0)
-        for (name, curve), over in zip(curves.items(), _alike(list(curves.values()), log), strict=True):
-            _draw_curve(axes, name, curve, styles[name], log, 1.5 + 1.2 * over)
+        under = _alike(list(curves.values()), log) if legend else [0] * len(curves)
+        for (name, curve), over in zip(curves.items(), under, strict=True):
+            _draw_curve(axes, name, curve, styles[name], log, 1.5 + over)
         if "x" in log:
             axes.set_xscale("log")
             low, high = axes.get_xlim()
@@ -143,7 +144,16 @@ def _draw_curve(axes, name, curve, look, log, wide):
         raise ValueError(f"curve {name!r} has {len(y)} values at {len(x)} places")
     named = any(isinstance(at, str) for at in x)
     places = np.arange(len(x)) if named else np.asarray(x, float)
-    axes.plot(places, shown, dash, color=color, linewidth=wide, marker="." if len(y) < 12 else None, label=name)
+    axes.plot(
+        places,
+        shown,
+        dash,
+        color=color,
+        linewidth=wide,
+        solid_capstyle="butt",
+        marker="." if len(y) < 12 else None,
+        label=name,
+    )
     if curve.band is not None:
         low, high = curve.band
         if low.shape != y.shape or high.shape != y.shape:
