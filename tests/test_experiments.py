@@ -206,6 +206,8 @@ def test_verdicts_follow_from_expectations():
     assert verdict(no, open_, yes)[0] == "differs because “e0” does not hold; “e1” is not decided"
     assert verdict(yes, open_)[0] == "not decided: “e1”; the rest holds"
     assert [row.get("because") for row in verdict(yes, no)[1]] == [None, "fewer layers"]
+    tests = (Expectation("e0", lambda n: no, "fewer layers"),)
+    assert "because" not in conclude(replace(TOY, expectations=tests), {}, ours=False)[1][0]
     assert all_of([yes, open_]).verdict == UNDECIDED and all_of([yes, open_, no]).verdict == DIFFERS
 
 

@@ -27,7 +27,8 @@ class Expectation:
 
     says     the ordering in words
     test     from the run's numbers, as they stand in numbers.json, to an Outcome
-    because  how this run differs from the paper's, shown where the outcome is another than the paper's
+    because  how what ships differs from the paper's data and networks: shown where the outcome is another than the
+             paper's, and the data and the network are those that ship
     """
 
     says: str
@@ -100,8 +101,8 @@ class Experiment:
         return self.needs | (TRAIN if self.trains else {})
 
 
-def conclude(experiment, numbers):
-    """(verdict, [{says, verdict, found, because}]) of a run's numbers.
+def conclude(experiment, numbers, ours=True):
+    """(verdict, [{says, verdict, found, because}]) of a run's numbers, on data and a network of ours or of the user's.
 
     The verdict is `holds` where every expectation does, and `does not hold` where none does. Otherwise it
     `differs because` of those that are named, or is `not decided` in those where none of them fails.
@@ -110,7 +111,7 @@ def conclude(experiment, numbers):
     for expectation in experiment.expectations:
         outcome = expectation.test(numbers)
         row = {"says": expectation.says, "verdict": outcome.verdict, "found": outcome.found}
-        if outcome.verdict != HOLDS and expectation.because:
+        if ours and outcome.verdict != HOLDS and expectation.because:
             row["because"] = expectation.because
         rows.append(row)
     verdicts = {row["verdict"] for row in rows}

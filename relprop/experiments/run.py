@@ -179,7 +179,8 @@ def _write_results(run):
     experiment, folder = run.experiment, run.folder
     numbers = _plain(experiment.numbers(run))
     numbers = json.loads(_json(numbers))  # a test reads what a reader of the file reads
-    verdict, findings = conclude(experiment, numbers)
+    ours = ":" not in run.settings.data and run.settings.model is None
+    verdict, findings = conclude(experiment, numbers, ours)
     pictures, tables = experiment.pictures(run, numbers), experiment.tables(run, numbers)
     for picture in pictures:
         for suffix in (".png", ".svg"):
