@@ -18,6 +18,8 @@ from pyref.numerics import is_exact, number_like, sum_samples, zeros_like
 
 __all__ = ["ray", "hidden_units", "exact_pieces", "bisected_pieces", "along", "Report"]
 
+UNITS = 64  # hidden units for each stretch in which a line is walked: about thirty pieces
+
 
 @dataclass
 class Report:
@@ -77,39 +79,51 @@ def exact_pieces(run, segment, most, report, progress, inner):
 
         at α:   next kink = α + min over nodes of t;   between two kinks  G ⊙ ẏ · (length), G at the middle
 
-    Samples walk at their own pace, each through its own pieces. In floating point kinks closer than 1e-12
-    (float32: 1e-5) are taken as one.
+    Samples walk at their own pace, each through its own pieces. The line of a network with many units is walked in
+    several stretches at once; a piece that goes on from one into the next counts once. In floating point kinks closer
+    than 1e-12 (float32: 1e-5) are taken as one.
 
     Raises
         ValueError  a sample has more than `most` pieces.
     """
     like = next(iter(segment.start.values()))
-    alpha = zeros_like(like, (like.shape[0],))
+    n = like.shape[0]
+    stretches = 1 if is_exact(like) else max(1, min(hidden_units(run) // UNITS, run.fitting // n))
     merge = 0 if is_exact(like) else 1e-5 if like.dtype == np.float32 else 1e-12
+    walkers = [(part, sample) for part in range(stretches) for sample in range(n)]
+    alpha = zeros_like(like, (len(walkers),))
+    until = zeros_like(alpha) + 1
+    for walker, (part, _) in enumerate(walkers if stretches > 1 else ()):
+        alpha[walker], until[walker] = part / stretches, (part + 1) / stretches
     velocity = segment.velocity
-    report.pieces = [0] * like.shape[0]
-    going = list(range(like.shape[0]))
-    for piece in progress(itertools.count()):
-        if piece == most:
-            raise ValueError(
-                f"sample {going[0]} has more than {most} linear pieces, it is at α = {float(alpha[going[0]]):.4g}; "
-                "raise m, or use another quadrature"
-            )
-        begin = alpha[going]
-        look = np.minimum(begin + merge, 1)
-        here = run.repeated(going, segment.of_samples(going, look))
-        dy, t = ray(here, {name: np.take(d, going, axis=0) for name, d in velocity.items()})
-        end = np.minimum(look + t, 1)
-        end = np.where(end >= 1 - merge, 0 * end + 1, end)
-        middle = run.repeated(going, segment.of_samples(going, (begin + end) / 2))
+    report.pieces = [1 - stretches] * n
+    going = list(range(len(walkers)))
+    for _ in progress(itertools.count()):
+        rows = [walkers[walker][1] for walker in going]
+        for walker, sample in zip(going, rows, strict=True):
+            if report.pieces[sample] == most:
+                raise ValueError(
+                    f"sample {sample} has more than {most} linear pieces, it is at α = {float(alpha[walker]):.4g}; "
+                    "raise m, or use another quadrature"
+                )
+            report.pieces[sample] += 1
+        begin, stop = alpha[going], until[going]
+        look = np.minimum(begin + merge, stop)
+        here = run.repeated(rows, segment.of_samples(rows, look))
+        dy, t = ray(here, {name: np.take(d, rows, axis=0) for name, d in velocity.items()})
+        end = np.minimum(look + t, stop)
+        end = np.where(end >= stop - merge, stop, end)
+        middle = run.repeated(rows, segment.of_samples(rows, (begin + end) / 2))
         G = middle.gradients()
         report.gradients += len(going)
         wanted = dy if inner else run.leaves.values()
-        yield going, {ref: G[ref] * dy[ref] * per_sample(end - begin, dy[ref]) for ref in wanted if ref in G}
+        parts = {ref: G[ref] * dy[ref] * per_sample(end - begin, dy[ref]) for ref in wanted if ref in G}
+        part_of = [walkers[walker][0] for walker in going]
+        for part in sorted(set(part_of)):  # one stretch after the other: no sample is in it twice
+            of = slice(part_of.index(part), part_of.index(part) + part_of.count(part))
+            yield rows[of], {ref: part[of] for ref, part in parts.items()}
         alpha[going] = end
-        for sample in going:
-            report.pieces[sample] += 1
-        going = [sample for sample in going if alpha[sample] < 1]
+        going = [walker for walker in going if alpha[walker] < until[walker]]
         if not going:
             return
 
