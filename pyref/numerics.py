@@ -106,3 +106,15 @@ def safe_divide(numerator, denominator):
     is_zero = denominator == 0
     quotient = numerator / np.where(is_zero, ones_like(denominator), denominator)
     return np.where(is_zero, zeros_like(quotient), quotient)
+
+
+def on_host(array):
+    """An array in NumPy, from whatever library; only what is counted with is brought over."""
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "get"):  # CuPy
+        return array.get()
+    flat = np.reshape(array, (-1,))
+    number = {"b": bool, "i": int, "u": int}.get(array.dtype.kind, float)
+    found = np.array([number(flat[k]) for k in range(flat.shape[0])], dtype=array.dtype)
+    return np.reshape(found, tuple(array.shape))

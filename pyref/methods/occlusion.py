@@ -10,7 +10,7 @@ from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.window import per_axis
 from pyref.methods.method import baselines, channel_mean, check_batch_size, start
-from pyref.numerics import is_exact, zeros_like
+from pyref.numerics import is_exact, on_host, zeros_like
 
 __all__ = ["occlusion"]
 
@@ -84,43 +84,65 @@ def occlusion(
 
 @dataclass(frozen=True)
 class _Cover:
-    """The parts P of one sample that are covered in turn, as index tuples, and the grid they form."""
+    """The parts P of one sample that are covered in turn, and the grid they form."""
 
     unit: str
     place: tuple[int, ...]  # shape of one sample's result: places that parts cover
     grid: tuple[int, ...]  # shape of the parts' own arrangement
-    parts: list[Any]  # index of each part in a sample
-    places: list[Any]  # index of each part in `place`
-    area: int  # places per part
+    entries: tuple[int, ...]  # shape of the entries at a place, as axes that broadcast against it
+    windows: list[Any] | None = None  # index of each part in `place`; None where part k is place k
+    area: int = 1  # places per part
+
+    @property
+    def parts(self):
+        """How many there are."""
+        return int(np.prod(self.place)) if self.windows is None else len(self.windows)
 
     def counts(self):
         """How many parts cover each place."""
+        if self.windows is None:
+            return np.ones(self.place, dtype=int)
         counts = np.zeros(self.place, dtype=int)
-        for place in self.places:
-            counts[place] += 1
+        for window in self.windows:
+            counts[window] += 1
         return counts
+
+    def changed(self, differs):
+        """Whether covering each part changes a sample: differs (n, *sample) → (n, parts)."""
+        along = tuple(1 + axis for axis, (a, p) in enumerate(zip(self.entries, self.place, strict=True)) if a != p)
+        at_place = np.any(differs, axis=along, keepdims=True) if along else differs
+        if self.windows is None:
+            return np.reshape(at_place, (len(differs), -1))
+        return np.stack([at_place[(slice(None), *w)].any(axis=tuple(range(1, differs.ndim))) for w in self.windows], 1)
+
+    def covered(self, parts):
+        """The places of each of the parts: (b, *place), broadcasting to a sample."""
+        if self.windows is None:
+            inside = np.arange(self.parts) == parts[:, None]
+        else:
+            inside = np.zeros((len(parts), *self.place), dtype=bool)
+            for row, part in enumerate(parts.tolist()):
+                inside[(row, *self.windows[part])] = True
+        return np.reshape(inside, (len(parts), *self.place))
 
 
 def _cover(run, name, unit, shape, stride):
-    sample = run.record[run.leaves[name]].shape[1:]
+    sample = tuple(run.record[run.leaves[name]].shape[1:])
     unit = unit or ("token" if name in run.embedded else "feature")
     if name in run.embedded and unit in ("pixel", "patch"):
         raise ValueError(f"unit={unit!r} needs an image, but {name} holds embedded ids; use 'token' or 'feature'")
     if unit == "feature":
-        parts = list(np.ndindex(*sample))
-        return _Cover(unit, sample, sample, parts, parts, 1)
+        return _Cover(unit, sample, sample, sample)
     if unit == "token":
         if len(sample) < 2:
             raise ValueError(f"{name} has shape {sample} per sample, expected tokens (t, e)")
         place = (*sample[:-1], 1)
-        parts = list(np.ndindex(*sample[:-1]))
-        return _Cover(unit, place, place, parts, parts, 1)
+        return _Cover(unit, place, place, sample)
     if len(sample) < 2:
         raise ValueError(f"{name} has shape {sample} per sample, expected an image (c, *axes)")
     axes = sample[1:]
     if unit == "pixel":
-        parts = [(slice(None), *p) for p in np.ndindex(*axes)]
-        return _Cover(unit, (1, *axes), (1, *axes), parts, parts, 1)
+        return _Cover(unit, (1, *axes), (1, *axes), sample)
     if shape is None:
         raise ValueError("unit='patch' needs the shape of a patch")
     window = per_axis("shape", shape, len(axes))
@@ -128,11 +150,11 @@ def _cover(run, name, unit, shape, stride):
     if any(k > h for k, h in zip(window, axes, strict=True)):
         raise ValueError(f"a patch of shape {window} does not fit into an image of shape {axes}")
     starts = [range(0, h - k + 1, s) for h, k, s in zip(axes, window, steps, strict=True)]
-    parts = [
+    windows = [
         (slice(None), *(slice(p, p + k) for p, k in zip(corner, window, strict=True)))
         for corner in itertools.product(*starts)
     ]
-    return _Cover(unit, (1, *axes), (1, *map(len, starts)), parts, parts, int(np.prod(window)))
+    return _Cover(unit, (1, *axes), (1, *map(len, starts)), sample, windows, int(np.prod(window)))
 
 
 def _fills(run, fill):
@@ -149,24 +171,24 @@ def _fills(run, fill):
 def _evaluate(run, covers, fills, batch_size, progress):
     """{leaf: S_c with each part covered, (n, parts)}; where covering changes nothing, S_c itself."""
     whole = run.leaf_values
-    scores = {name: np.stack([run.output] * len(cover.parts), axis=1) for name, cover in covers.items()}
-    tasks = [
-        (name, sample, index)
-        for name, cover in covers.items()
-        for sample in range(run.output.shape[0])
-        for index, part in enumerate(cover.parts)
-        if np.any(whole[name][(sample, *part)] != fills[name][(sample, *part)])
-    ]
-    for first in progress(range(0, len(tasks), batch_size)):
-        batch = tasks[first : first + batch_size]
-        rows = [sample for _, sample, _ in batch]
-        values = {name: np.take(v, rows, axis=0) for name, v in whole.items()}
-        for row, (name, sample, index) in enumerate(batch):
-            part = covers[name].parts[index]
-            values[name][(row, *part)] = fills[name][(sample, *part)]
-        output = run.scores(rows, values)
-        for row, (name, sample, index) in enumerate(batch):
-            scores[name][sample, index] = output[row]
+    changed = {name: cover.changed(on_host(whole[name] != fills[name])) for name, cover in covers.items()}
+    tasks = {name: np.nonzero(where) for name, where in changed.items()}
+    found: dict[str, list] = {name: [] for name in covers}
+    batches = [(name, k) for name, (samples, _) in tasks.items() for k in range(0, len(samples), batch_size)]
+    for name, first in progress(batches):
+        samples, parts = (each[first : first + batch_size] for each in tasks[name])
+        rows = samples.tolist()
+        values = {leaf: np.take(v, rows, axis=0) for leaf, v in whole.items()}
+        inside = np.asarray(covers[name].covered(parts), like=values[name])
+        values[name] = np.where(inside, np.take(fills[name], rows, axis=0), values[name])
+        found[name].append(run.scores(rows, values))
+    scores = {}
+    for name, where in changed.items():
+        scores[name] = zeros_like(run.output, where.shape) + np.reshape(run.output, (-1, 1))
+        if found[name]:
+            place = np.maximum(np.cumsum(where) - 1, 0).tolist()
+            among = np.reshape(np.take(np.concatenate(found[name]), place, axis=0), where.shape)
+            scores[name] = np.where(np.asarray(where, like=among), among, scores[name])
     return scores
 
 
@@ -178,9 +200,11 @@ def _gather(run, cover, scores, aggregate):
     loss = np.reshape(run.output, (-1, 1)) - scores
     if aggregate == "map":
         return np.reshape(loss, (n, *cover.grid))
+    if cover.windows is None:
+        return np.reshape(loss, (n, *cover.place))
     total = zeros_like(loss, (n, *cover.place))
-    for index, place in enumerate(cover.places):
-        where = (slice(None), *place)
+    for index, window in enumerate(cover.windows):
+        where = (slice(None), *window)
         total[where] = total[where] + np.reshape(loss[:, index], (-1,) + (1,) * (total[where].ndim - 1))
     counts = np.maximum(cover.counts(), 1)
     if aggregate == "per_area":

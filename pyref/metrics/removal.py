@@ -12,7 +12,7 @@ from pyref.layers.layer import Layer
 from pyref.methods.method import Run, baselines, channel_mean, start
 from pyref.metrics.measurement import labelled
 from pyref.network import Network
-from pyref.numerics import zeros_like
+from pyref.numerics import on_host, zeros_like
 
 __all__ = ["Function", "Removal", "removal", "BASELINES"]
 
@@ -276,18 +276,6 @@ def _named(name, x):
         return channel_mean(x)
     extreme = np.min if name == "black" else np.max
     return zeros_like(x) + extreme(x, axis=tuple(range(1, x.ndim)), keepdims=True)
-
-
-def on_host(array):
-    """An array in NumPy, from whatever library; only what a metric counts with is brought over."""
-    if isinstance(array, np.ndarray):
-        return array
-    if hasattr(array, "get"):  # CuPy
-        return array.get()
-    flat = np.reshape(array, (-1,))
-    number = {"b": bool, "i": int, "u": int}.get(array.dtype.kind, float)
-    found = np.array([number(flat[k]) for k in range(flat.shape[0])], dtype=array.dtype)
-    return np.reshape(found, tuple(array.shape))
 
 
 def masked_scores(subject, masks, count, batch, progress):
