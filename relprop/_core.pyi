@@ -45,6 +45,9 @@ class Chain:
     def run(self, first: int, last: int) -> None:
         """Make the calls first … last - 1 again."""
 
+def dense_update(z: Any, w: Any, places: Any, by: Any) -> None:
+    """z (n, o) += Σ_k by_k w[places_k] in place, for by and places (n, m): what changed inputs of a dense layer add."""
+
 def numerics_pos(v: Any) -> Any: ...
 def numerics_neg(v: Any) -> Any: ...
 def numerics_sign(z: Any) -> Any: ...

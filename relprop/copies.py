@@ -4,11 +4,15 @@ Occlusion and the perturbation metrics ask for thousands of copies of an image i
 replaced. A convolution carries the change of a window into a window that is a kernel larger; a dense layer adds what
 the change is worth, (x' - x) W over the changed entries alone. Every value elsewhere is that of the sample itself,
 which the forward pass recorded.
+
+Where features go one after the other a copy differs from the one before it in one place, and from the sample in many:
+then copies that follow each other are walked, several walks side by side, and each step is a change of the step before.
 """
 
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,12 +20,19 @@ import pyref
 from pyref.layers.window import padding_pairs, per_axis, window_count
 from pyref.numerics import is_exact, zeros_like
 from pyref.target import target_value
+from relprop import _core
 
 __all__ = ["copied_output"]
 
+# Layers that leave nothing in a record but their output, which a walk may write into.
+_WALKED = {pyref.Conv, pyref.MaxPool, pyref.AvgPool, pyref.Flatten, pyref.Dense, pyref.BatchNorm, pyref.Dropout}
+_WALKED |= {pyref.Add, pyref.Concat, *pyref.ACTIVATIONS.values()}
 _SAME_PLACES = ("activation", "batchnorm", "dropout")  # kinds whose output at a place reads that place alone
 MOST = 0.6  # the share of an image from which on all of it is computed
 SPREAD = 24  # how many times a window a part may be whose zeros are multiplied too
+ROWS = 2**20  # bytes of weights up to which the rows of one copy's entries are read for it alone
+TURNED = 2**26  # bytes of weights up to which they are kept a second time, row after row
+WALKS = 16  # walks side by side
 
 
 @dataclass(frozen=True)
@@ -61,30 +72,89 @@ def copied_output(run, rows, leaf_values):
     Shapes
         rows b whole numbers; leaf_values {leaf: (b, ...)}   →   (b,)
     Numerics
-        Equal in exact arithmetic. A dense layer that reads a change rounds as adding it to what was recorded does.
+        Equal in exact arithmetic. A dense layer that reads a change rounds as adding it to what was recorded does, and
+        in a walk as so many additions as it has steps.
     """
     rows = np.asarray(rows)
     if any(array.dtype.kind in "iu" for array in run.inputs.values()):
         return run.repeated(rows.tolist(), leaf_values).output
     changed = {run.leaves[name]: _change(run.record[run.leaves[name]], rows, v) for name, v in leaf_values.items()}
     changed = {ref: change for ref, change in changed.items() if change is not None}
+    if len(rows) >= 4 * WALKS and any(isinstance(change, Whole) for change in changed.values()):
+        found = _walked(run, rows, leaf_values)
+        if found is not None:
+            return found
     most = run.fitting
     if len(rows) > most and any(isinstance(change, Whole) for change in changed.values()):  # keep it in the caches
         parts = [slice(k, k + most) for k in range(0, len(rows), most)]
         return np.concatenate([copied_output(run, rows[p], {n: v[p] for n, v in leaf_values.items()}) for p in parts])
-    given = {run.leaves[name] for name in leaf_values}
     readers = Counter(i for node in run.network.nodes.values() for i in node.inputs)
     readers[run.output_ref] += 1
-    for node in run.network.nodes.values():
-        if (node.name, 0) not in given and any(i in changed for i in node.inputs):
-            y = _through(run, node, [changed.get(i) for i in node.inputs], rows)
-            changed |= zip(node.refs, y if isinstance(y, tuple) else (y,), strict=True)
+
+    def forget(node):
         readers.subtract(node.inputs)
         for i in node.inputs:
             if not readers[i]:  # nobody needs it any more, and its memory is still in the caches
                 changed.pop(i, None)
+
+    _carry(run, changed, rows, forget)
     S = changed.get(run.output_ref)
     return target_value(np.take(run.v, rows, axis=0), _whole(S, run.record[run.output_ref], rows))
+
+
+def _carry(run, changed, rows, done=lambda node: None):
+    """Carry the changes {reference: change} of the leaves to every value that they reach."""
+    given = set(run.leaves.values())
+    for node in run.network.nodes.values():
+        if (node.name, 0) not in given and any(i in changed for i in node.inputs):
+            y = _through(run, node, [changed.get(i) for i in node.inputs], rows)
+            changed |= zip(node.refs, y if isinstance(y, tuple) else (y,), strict=True)
+        done(node)
+
+
+def _walked(run, rows, leaf_values):
+    """The same for copies that differ from the one before in one place of an image; None where they do not.
+
+    The copies are cut into walks of equal length. The first of each is evaluated wholly, and its record becomes that of
+    the second by the changes of a window, and so on.
+    """
+    if len(leaf_values) != 1 or any(type(node.layer) not in _WALKED for node in run.network.nodes.values()):
+        return None
+    ((name, values),) = leaf_values.items()
+    if values.ndim != 4 or is_exact(values):
+        return None
+    moved = (values[1:] != values[:-1]).any(axis=1).reshape(len(values) - 1, -1)
+    if np.median(moved.sum(axis=1)) > 1:
+        return None
+    steps = -(-len(rows) // WALKS)
+    index = np.minimum(np.arange(WALKS)[:, None] * steps + np.arange(steps), len(rows) - 1)
+    ref, walks = run.leaves[name], np.arange(WALKS)
+    now = run.repeated(rows[index[:, 0]].tolist(), {name: values[index[:, 0]]})
+    scores = np.empty(len(rows), now.output.dtype)
+    scores[index[:, 0]] = now.output
+    for step in range(1, steps):
+        here, before = index[:, step], index[:, step - 1]
+        change = _change(now.record[ref], walks, values[here])
+        if (rows[here] != rows[before]).any() or isinstance(change, Whole):  # a walk goes over to another order
+            now = run.repeated(rows[here].tolist(), {name: values[here]})
+        elif change is not None:
+            changed = {ref: change}
+            _carry(now, changed, walks)
+            for at, what in changed.items():
+                _write(now.record[at], what)
+        scores[here] = now.output
+    return scores
+
+
+def _write(base, change):
+    """Put the changes of all copies into the values that they are changes of."""
+    match change:
+        case Whole():
+            np.copyto(base, change.values)
+        case Entries():
+            np.put_along_axis(base, change.places, change.values, axis=1)
+        case Window():
+            _put(base, change)
 
 
 def _finite(values):
@@ -145,7 +215,7 @@ def _through(run, node, x, rows):
                 by = change.values - base[rows[:, None], change.places]
                 if _finite(by):
                     y = np.take(run.record.output(node), rows, axis=0)
-                    return Whole(_add_change(layer.w, by, change, y))
+                    return Whole(_add_change(layer, by, change, y))
     elif isinstance(layer, pyref.Add | pyref.Concat) and all(c is None or isinstance(c, Window) for c in x):
         found = _together(backend, layer, x, bases, rows)
         if found is not None:
@@ -325,13 +395,29 @@ def _entries(change, base):
     return Entries(change.values.reshape(b, -1), places.reshape(b, -1), window)
 
 
-def _add_change(w, by, change, y):
+_rows: WeakKeyDictionary = WeakKeyDictionary()  # {layer: its weights, row after row}
+
+
+def _in_rows(layer):
+    """The weights of a dense layer with each row in one piece; they may lie transposed, as PyTorch has them."""
+    if layer.w.flags.c_contiguous:
+        return layer.w
+    if layer not in _rows:
+        _rows[layer] = np.ascontiguousarray(layer.w)
+    return _rows[layer]
+
+
+def _add_change(layer, by, change, y):
     """y + (x' - x) W over the changed entries, in place. Copies whose entries are the same share a matrix product.
 
     Where all copies change windows of one part of an image it is one product over that part: many factors are 0, but a
     large product takes less time than many small ones with the same numbers.
     """
-    places = change.places
+    places, w = change.places, layer.w
+    small = places.shape[1] * w.shape[1] * w.itemsize <= ROWS and w.nbytes <= TURNED
+    if small and w.dtype == by.dtype == y.dtype and by.dtype in (np.float32, np.float64):
+        _core.dense_update(y, _in_rows(layer), np.ascontiguousarray(places, np.int64), by)
+        return y
     if places.shape[1] == 1:
         y += by * w[places[:, 0]]
         return y

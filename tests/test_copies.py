@@ -106,7 +106,63 @@ def test_copies_are_what_evaluating_each_gives(name, data):
         values[part] = random.integers(-3, 4, size=values[part].shape)
     with pytest.MonkeyPatch.context() as patch:  # one product over a part of an image, or one for each window
         patch.setattr(copies, "SPREAD", data.draw(st.sampled_from([0, copies.SPREAD])))
+        patch.setattr(copies, "ROWS", data.draw(st.sampled_from([0, copies.ROWS])))
         assert (run.scores(rows, {"x": values}) == run.repeated(rows, {"x": values}).output).all()
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].inputs["x"][1:2]])
+def test_copies_that_follow_each_other_are_what_evaluating_each_gives(name):
+    """Features go one after the other, in two orders of each of two samples, a few of them again and again."""
+    network = NETWORKS[name]
+    (shape,) = network.inputs.values()
+    random = np.random.default_rng(5)
+    run = pyref.start(network, random.integers(1, 4, size=(2, *shape)).astype(float), 0, backend=Backend())
+    rows, values = [], []
+    for sample in range(2):
+        for _ in range(2):
+            value = run.record["x"][sample].copy()
+            for k in random.permutation(value.size)[:47]:
+                value.reshape(-1)[k] = random.integers(-3, 1)
+                rows.append(sample)
+                values.append(value.copy())
+    values = np.stack(values)
+    assert len(rows) >= 4 * copies.WALKS and len(rows) % copies.WALKS
+    run.backend.seen = 0
+    want = run.repeated(rows, {"x": values}).output
+    whole, run.backend.seen = run.backend.seen, 0
+    assert (run.scores(rows, {"x": values}) == want).all()
+    assert run.backend.seen < whole or len(shape) != 3
+    assert (run.record["x"] == pyref.start(network, run.record["x"], 0).record["x"]).all()
+
+
+def test_a_walk_rounds_as_its_additions_do():
+    """MoRF of a trained model: each step adds to what a dense layer was, at most 64 times in a walk."""
+    network, x = relprop.zoo("digits-cnn-relu"), relprop.digits()[0][:3].astype(np.float64)
+    R = np.random.default_rng(0).normal(size=x.shape)
+    got, want = (
+        pyref.morf_lerf(network, x, R, target=[0, 1, 2], orders=1, backend=backend).values for backend in (cpu, pyref)
+    )
+    record = network.forward(x)
+    terms = sum(float(np.max(np.abs(record[ref]))) for ref in record) * len(network.nodes)
+    assert all(np.max(np.abs(got[k] - want[k])) <= 64 * 1024 * np.finfo(float).eps * terms for k in want)
+
+
+def test_changes_of_a_dense_layers_inputs_are_checked():
+    y, w = np.zeros((2, 3)), np.ones((4, 3))
+    places, by = np.array([[0, 3], [1, 1]]), np.array([[2.0, 0], [1, 3]])
+    relprop._core.dense_update(y, w, places, by)
+    assert y.tolist() == [[2.0] * 3, [4.0] * 3]
+    for wrong in (places + 1, places - 4):
+        with pytest.raises(IndexError, match="outside of w"):
+            relprop._core.dense_update(y, w, wrong, by)
+    with pytest.raises(ValueError, match="places has shape"):
+        relprop._core.dense_update(y, w, places[:, :1], by)
+    with pytest.raises(TypeError, match="int64"):
+        relprop._core.dense_update(y, w, places.astype(np.int32), by)
+    with pytest.raises(TypeError, match="different dtypes"):
+        relprop._core.dense_update(y, w.astype(np.float32), places, by)
+    with pytest.raises(TypeError, match="not writable"):
+        relprop._core.dense_update(y.T.copy().T, w, places, by)
 
 
 def test_only_what_a_change_reaches_is_computed():

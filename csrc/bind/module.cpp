@@ -9,6 +9,7 @@ void bind_gates(py::module_& module);
 void bind_numerics(py::module_& module);
 void bind_rules(py::module_& module);
 void bind_machine(py::module_& module);
+void bind_updates(py::module_& module);
 
 void bind_activation(py::module_& cpu);
 void bind_aggregate(py::module_& cpu);
@@ -39,6 +40,7 @@ PYBIND11_MODULE(_core, module) {
   bind_numerics(module);
   bind_rules(module);
   bind_machine(module);
+  bind_updates(module);
 
   auto cpu = module.def_submodule("cpu", "Kernels on the host, under pyref's names.");
   bind_activation(cpu);

@@ -198,6 +198,22 @@ void for_isa::dense_gradient(Isa, const DenseSize& size, const DenseWeights<T>& 
 }
 
 template <class Isa, class T>
+void for_isa::dense_update(Isa, Index samples, Index count, Index outputs, const Index* places, const T* by, const T* w, T* z) {
+  const Index grain = std::max<Index>(1, (1 << 16) / std::max<Index>(1, count * outputs));
+  machine::parallel(samples, grain, [&](Index from, Index to) {
+    for (Index n = from; n < to; ++n) {
+      T* out = z + n * outputs;
+      for (Index k = n * count; k < (n + 1) * count; ++k) {
+        const T factor = by[k];
+        if (factor == 0) continue;
+        const T* row = w + places[k] * outputs;
+        for (Index o = 0; o < outputs; ++o) out[o] += factor * row[o];
+      }
+    }
+  });
+}
+
+template <class Isa, class T>
 void for_isa::dense_relevance(Isa, const DenseSize& size, const T* x, const DenseWeights<T>& w, const T* b, const T* R,
                               const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
   affine_relevance<Isa, T>(DenseMap<Isa, T>(size, x, w, r), b, R, rule, bounds, z, account);
@@ -206,6 +222,7 @@ void for_isa::dense_relevance(Isa, const DenseSize& size, const T* x, const Dens
 #define RELPROP_INSTANTIATE(T)                                                                                                 \
   template void for_isa::dense_forward(machine::RELPROP_ISA, const DenseSize&, const T*, const DenseWeights<T>&, const T*, T*); \
   template void for_isa::dense_gradient(machine::RELPROP_ISA, const DenseSize&, const DenseWeights<T>&, const T*, T*);          \
+  template void for_isa::dense_update(machine::RELPROP_ISA, Index, Index, Index, const Index*, const T*, const T*, T*);          \
   template void for_isa::dense_relevance(machine::RELPROP_ISA, const DenseSize&, const T*, const DenseWeights<T>&, const T*,    \
                                          const T*, const AnyRule<T>&, const Bounds<T>&, const T*, const Account<T>*, T*);
 RELPROP_INSTANTIATE(float)

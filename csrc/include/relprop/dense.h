@@ -33,6 +33,11 @@ void dense_forward(Isa, const DenseSize& size, const T* x, const DenseWeights<T>
 template <class Isa, class T>
 void dense_gradient(Isa, const DenseSize& size, const DenseWeights<T>& w, const T* G, T* G_x);
 
+// z (samples, outputs) += Σ_k by_k w[places_k], for places and by (samples, count): what inputs that changed by so much
+// are worth; w (inputs, outputs) as it is written, and its rows where by is 0 are not read
+template <class Isa, class T>
+void dense_update(Isa, Index samples, Index count, Index outputs, const Index* places, const T* by, const T* w, T* z);
+
 // r (samples, positions, inputs) of R (samples, positions, outputs) under a rule;
 // z: the pre-activation where it is known, else null; account: null where nobody asks
 template <class Isa, class T>
@@ -44,6 +49,7 @@ void dense_relevance(Isa, const DenseSize& size, const T* x, const DenseWeights<
 // The same without the tag, with the code for this machine's instruction set.
 RELPROP_CHOOSE(dense_forward)
 RELPROP_CHOOSE(dense_gradient)
+RELPROP_CHOOSE(dense_update)
 RELPROP_CHOOSE(dense_relevance)
 
 }  // namespace relprop::cpu
