@@ -18,7 +18,6 @@ import numpy as np
 
 import pyref
 from pyref.layers.window import padding_pairs, per_axis, window_count
-from pyref.numerics import is_exact, zeros_like
 from pyref.target import target_value
 from relprop import _core
 
@@ -32,7 +31,7 @@ MOST = 0.6  # the share of an image from which on all of it is computed
 SPREAD = 24  # how many times a window a part may be whose zeros are multiplied too
 ROWS = 2**20  # bytes of weights up to which the rows of one copy's entries are read for it alone
 TURNED = 2**26  # bytes of weights up to which they are kept a second time, row after row
-WALKS = 16  # walks side by side
+WALKS = 32  # walks side by side
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ def copied_output(run, rows, leaf_values):
         Equal in exact arithmetic. A dense layer that reads a change rounds as adding it to what was recorded does, and
         in a walk as so many additions as it has steps.
     """
-    rows = np.asarray(rows)
-    if any(array.dtype.kind in "iu" for array in run.inputs.values()):
+    rows = np.asarray(rows, np.int64)
+    if any(array.dtype.kind in "iuO" for array in run.inputs.values()):
         return run.repeated(rows.tolist(), leaf_values).output
     changed = {run.leaves[name]: _change(run.record[run.leaves[name]], rows, v) for name, v in leaf_values.items()}
     changed = {ref: change for ref, change in changed.items() if change is not None}
@@ -121,7 +120,7 @@ def _walked(run, rows, leaf_values):
     if len(leaf_values) != 1 or any(type(node.layer) not in _WALKED for node in run.network.nodes.values()):
         return None
     ((name, values),) = leaf_values.items()
-    if values.ndim != 4 or is_exact(values):
+    if values.ndim != 4:
         return None
     moved = (values[1:] != values[:-1]).any(axis=1).reshape(len(values) - 1, -1)
     if np.median(moved.sum(axis=1)) > 1:
@@ -129,6 +128,7 @@ def _walked(run, rows, leaf_values):
     steps = -(-len(rows) // WALKS)
     index = np.minimum(np.arange(WALKS)[:, None] * steps + np.arange(steps), len(rows) - 1)
     ref, walks = run.leaves[name], np.arange(WALKS)
+    values = np.ascontiguousarray(values)
     now = run.repeated(rows[index[:, 0]].tolist(), {name: values[index[:, 0]]})
     scores = np.empty(len(rows), now.output.dtype)
     scores[index[:, 0]] = now.output
@@ -157,10 +157,6 @@ def _write(base, change):
             _put(base, change)
 
 
-def _finite(values):
-    return is_exact(values) or bool(np.isfinite(values).all())
-
-
 def _change(base, rows, values):
     """What differs from the samples: a window of an image, entries of a vector, all, or nothing (None)."""
     b = len(rows)
@@ -173,7 +169,7 @@ def _change(base, rows, values):
             return Whole(values)
         places = np.argsort(~differs, axis=1, kind="stable")[:, :m]
         return Entries(np.take_along_axis(values, places, axis=1), places)
-    if base.ndim < 3:
+    if not 3 <= base.ndim <= 5:
         return Whole(values)
     start, size = np.zeros((b, base.ndim - 2), dtype=int), []
     for axis in range(base.ndim - 2):
@@ -201,7 +197,7 @@ def _through(run, node, x, rows):
         if isinstance(change, Window):
             if layer.kind in _SAME_PLACES:
                 return Window(layer.forward(backend, change.values), change.start)
-            windowed = _windowed(layer, base)
+            windowed = _windowed(layer, base.ndim - 2)
             if windowed is not None:
                 found = _slide(backend, windowed, change, base, rows)
                 if found is not None:
@@ -213,7 +209,7 @@ def _through(run, node, x, rows):
                 return replace(change, values=layer.forward(backend, change.values))
             if isinstance(layer, pyref.Dense):
                 by = change.values - base[rows[:, None], change.places]
-                if _finite(by):
+                if np.isfinite(by).all():
                     y = np.take(run.record.output(node), rows, axis=0)
                     return Whole(_add_change(layer, by, change, y))
     elif isinstance(layer, pyref.Add | pyref.Concat) and all(c is None or isinstance(c, Window) for c in x):
@@ -240,18 +236,12 @@ def _whole(change, base, rows):
 
 def _put(base, window):
     """Write each copy's window into its base."""
-    view = np.lib.stride_tricks.sliding_window_view(base, window.size, _axes(base), writeable=True)
-    view[(np.arange(len(base)), slice(None), *window.start.T)] = window.values
+    _core.window_paste(base, np.ascontiguousarray(window.start, np.int64), window.values)
 
 
-def _gather(base, rows, start, size):
-    """base (n, c, *axes) in a window of its own for each row: (b, c, *size)."""
-    view = np.lib.stride_tricks.sliding_window_view(base, tuple(size), _axes(base))
-    return view[(rows, slice(None), *start.T)]
-
-
-def _axes(base):
-    return tuple(range(2, base.ndim))
+def _gather(base, rows, start, size, outside=0.0):
+    """base (n, c, *axes) in a window of its own for each row: (b, c, *size); beyond its edges `outside`."""
+    return _core.window_crop(base, rows, np.ascontiguousarray(start, np.int64), tuple(map(int, size)), outside)
 
 
 def _open(index):
@@ -282,8 +272,19 @@ class _Sliding:
     outside: float
 
 
-def _windowed(layer, base):
-    rank = base.ndim - 2
+_looking: WeakKeyDictionary = WeakKeyDictionary()  # {layer: how it slides, None where it does not}
+
+
+def _windowed(layer, rank):
+    if layer not in _looking:
+        _looking[layer] = {}
+    known = _looking[layer]
+    if rank not in known:
+        known[rank] = _sliding(layer, rank)
+    return known[rank]
+
+
+def _sliding(layer, rank):
     match layer:
         case pyref.Conv():
             kernel, outside = layer.w.shape[2:], 0.0
@@ -313,48 +314,10 @@ def _slide(backend, sliding, change, base, rows):
         read.append((size[-1] - 1) * stride + reach + 1)
     if np.prod(read) > MOST * np.prod(base.shape[2:]):
         return None
-    crop = _crop(base, rows, np.stack(begin, axis=1), read, sliding.outside)
-    _paste(crop, np.stack(begin, axis=1), change)
+    begins = np.stack(begin, axis=1)
+    crop = _gather(base, rows, begins, read, sliding.outside)
+    _put(crop, Window(change.values, change.start - begins))
     return Window(sliding.layer.forward(backend, crop), np.stack(start, axis=1))
-
-
-def _crop(base, rows, begin, size, outside):
-    """Windows of base that may reach over its edges, where they hold `outside`."""
-    if (begin >= 0).all() and (begin + size <= base.shape[2:]).all():
-        return _gather(base, rows, begin, size)
-    inside, places = [], []
-    for axis, (s, length) in enumerate(zip(size, base.shape[2:], strict=True)):
-        place = begin[:, axis, None] + np.arange(s)
-        inside.append((place >= 0) & (place < length))
-        places.append(np.clip(place, 0, length - 1))
-    crop = base[_open([rows, np.arange(base.shape[1]), *places])]
-    within = _everywhere(inside)
-    return crop if within.all() else np.where(within, crop, (zeros_like(crop, (1,)) + outside).astype(crop.dtype))
-
-
-def _everywhere(masks):
-    """Where the masks (b, s) of all axes hold: (b, 1, *size)."""
-    within = np.ones((1,) * (2 + len(masks)), dtype=bool)
-    for part in _open([np.zeros(1, int), np.zeros(1, int), *masks])[2:]:
-        within = within & part
-    return within
-
-
-def _paste(crop, begin, change):
-    """Write the changed windows into crops that begin elsewhere, as far as they meet; few lie at different places."""
-    offset = change.start - begin
-    span = offset - offset.min(axis=0)
-    _, first, group = np.unique(
-        span @ np.cumprod([1, *(span.max(axis=0)[:-1] + 1)]), return_index=True, return_inverse=True
-    )
-    for g, at in enumerate(offset[first].tolist()):
-        members = np.flatnonzero(group == g)
-        low = [max(0, o) for o in at]
-        high = [min(length, o + s) for length, o, s in zip(crop.shape[2:], at, change.size, strict=True)]
-        to = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        of = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, at, strict=True))
-        if all(a < b for a, b in zip(low, high, strict=True)):
-            crop[(members, slice(None), *to)] = change.values[(members, slice(None), *of)]
 
 
 def _together(backend, layer, x, bases, rows):

@@ -165,6 +165,51 @@ def test_changes_of_a_dense_layers_inputs_are_checked():
         relprop._core.dense_update(y.T.copy().T, w, places, by)
 
 
+@pytest.mark.parametrize("axes", [(9,), (5, 7), (3, 4, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_windows_are_cut_out_and_put_back(axes, dtype):
+    """Against a padded image: windows may reach over its edges, or lie outside of it."""
+    random, rank = np.random.default_rng(2), len(axes)
+    x = random.normal(size=(3, 2, *axes)).astype(dtype)
+    size = tuple(int(random.integers(1, 4)) for _ in axes)
+    rows = random.integers(0, 3, 20)
+    start = np.stack([random.integers(-4, length + 2, 20) for length in axes], axis=1)
+    padded = np.pad(x, [(0, 0), (0, 0), *[(8, 8)] * rank], constant_values=7)
+    want = np.stack(
+        [
+            padded[(row, slice(None), *(slice(s + 8, s + 8 + k) for s, k in zip(at, size, strict=True)))]
+            for row, at in zip(rows, start, strict=True)
+        ]
+    )
+    assert (relprop._core.window_crop(x, rows, start, size, 7.0) == want).all()
+    y, values = np.take(x, rows, axis=0), random.normal(size=want.shape).astype(dtype)
+    wide = np.pad(y, [(0, 0), (0, 0), *[(8, 8)] * rank])
+    for k, at in enumerate(start):
+        wide[(k, slice(None), *(slice(s + 8, s + 8 + m) for s, m in zip(at, size, strict=True)))] = values[k]
+    relprop._core.window_paste(y, start, values)
+    assert (y == wide[(..., *[slice(8, -8)] * rank)]).all()
+
+
+def test_windows_that_do_not_fit_are_refused():
+    x, rows, start = np.zeros((2, 1, 4, 4)), np.array([0, 1]), np.zeros((2, 2), np.int64)
+    with pytest.raises(IndexError, match="a row is outside of x"):
+        relprop._core.window_crop(x, rows + 1, start, (2, 2))
+    with pytest.raises(ValueError, match="start has shape"):
+        relprop._core.window_crop(x, rows, start[:, :1], (2, 2))
+    with pytest.raises(ValueError, match="rows has shape"):
+        relprop._core.window_crop(x, rows[:1], start, (2, 2))
+    with pytest.raises(ValueError, match="size has another number of axes"):
+        relprop._core.window_crop(x, rows, start, (2,))
+    with pytest.raises(ValueError, match="one to three axes"):
+        relprop._core.window_crop(np.zeros((2, 1)), rows, start[:, :0], ())
+    with pytest.raises(ValueError, match="values has shape"):
+        relprop._core.window_paste(x, start, np.zeros((2, 2, 1, 1)))
+    with pytest.raises(TypeError, match="different dtypes"):
+        relprop._core.window_paste(x, start, np.zeros((2, 1, 1, 1), np.float32))
+    with pytest.raises(TypeError, match="int64"):
+        relprop._core.window_paste(x, start.astype(np.int32), np.zeros((2, 1, 1, 1)))
+
+
 def test_only_what_a_change_reaches_is_computed():
     """A pixel of 28 × 28: the window grows from 3 to 5 to 6 places a side, of which the layers read 5, 7 and 6."""
     rng = np.random.default_rng(0)

@@ -100,35 +100,7 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
   });
 }
 
-// Adds to z (n, o) in place what changes `by` (n, m) of its inputs at places (n, m) are worth.
-void dense_update(py::array& z_, const py::array& w_, const py::array& places_, const py::array& by_) {
-  using Places = py::array_t<Index, py::array::c_style>;
-  const auto z = floats("z", z_), w = floats("w", w_), by = floats("by", by_);
-  check_shape("w", w, {any, z.ndim() == 2 ? z.shape(1) : any});
-  check_shape("by", by, {z.shape(0), any});
-  check_shape("places", places_, shape_of(by));
-  if (!py::isinstance<Places>(places_)) throw py::type_error("places is not an array of int64 in C order");
-  const auto places = py::cast<Places>(places_);
-  for (Index k = 0; k < places.size(); ++k)
-    if (places.data()[k] < 0 || places.data()[k] >= w.shape(0)) throw py::index_error("a place is outside of w");
-  with_widest({z}, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    if (!(z.flags() & py::array::c_style) || !z.writeable() || !py::isinstance<py::array_t<T>>(w) || !py::isinstance<py::array_t<T>>(by))
-      throw py::type_error("z, w and by have different dtypes, or z is not writable in C order");
-    const Packed<T> by_data(by), w_data(w);
-    T* out = static_cast<T*>(z_.mutable_data());
-    py::gil_scoped_release release;
-    cpu::dense_update(by_data.shape(0), by_data.shape(1), w_data.shape(1), places.data(), by_data.data(), w_data.data(), out);
-    return py::object();
-  });
-}
-
 }  // namespace
-
-void bind_updates(py::module_& module) {
-  using namespace py::literals;
-  module.def("dense_update", &dense_update, "z"_a, "w"_a, "places"_a, "by"_a);
-}
 
 void bind_dense(py::module_& cpu) {
   using namespace py::literals;
