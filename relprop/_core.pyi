@@ -48,7 +48,7 @@ class Chain:
 def dense_update(z: Any, w: Any, places: Any, by: Any) -> None:
     """z (n, o) += Σ_k by_k w[places_k] in place, for by and places (n, m): what changed inputs of a dense layer add."""
 
-def window_crop(x: Any, rows: Any, start: Any, size: tuple[int, ...], outside: float = 0.0) -> Any:
+def window_crop(x: Any, rows: Any, start: Any, size: tuple[int, ...], outside: float) -> Any:
     """Windows (b, c, *size): the k-th of image rows[k] of x (n, c, *axes), from start[k]; `outside` past its edges."""
 
 def window_paste(x: Any, start: Any, values: Any) -> None:

@@ -193,15 +193,15 @@ def test_windows_are_cut_out_and_put_back(axes, dtype):
 def test_windows_that_do_not_fit_are_refused():
     x, rows, start = np.zeros((2, 1, 4, 4)), np.array([0, 1]), np.zeros((2, 2), np.int64)
     with pytest.raises(IndexError, match="a row is outside of x"):
-        relprop._core.window_crop(x, rows + 1, start, (2, 2))
+        relprop._core.window_crop(x, rows + 1, start, (2, 2), 0.0)
     with pytest.raises(ValueError, match="start has shape"):
-        relprop._core.window_crop(x, rows, start[:, :1], (2, 2))
+        relprop._core.window_crop(x, rows, start[:, :1], (2, 2), 0.0)
     with pytest.raises(ValueError, match="rows has shape"):
-        relprop._core.window_crop(x, rows[:1], start, (2, 2))
+        relprop._core.window_crop(x, rows[:1], start, (2, 2), 0.0)
     with pytest.raises(ValueError, match="size has another number of axes"):
-        relprop._core.window_crop(x, rows, start, (2,))
+        relprop._core.window_crop(x, rows, start, (2,), 0.0)
     with pytest.raises(ValueError, match="one to three axes"):
-        relprop._core.window_crop(np.zeros((2, 1)), rows, start[:, :0], ())
+        relprop._core.window_crop(np.zeros((2, 1)), rows, start[:, :0], (), 0.0)
     with pytest.raises(ValueError, match="values has shape"):
         relprop._core.window_paste(x, start, np.zeros((2, 2, 1, 1)))
     with pytest.raises(TypeError, match="different dtypes"):

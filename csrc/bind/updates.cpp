@@ -105,6 +105,6 @@ void window_paste(py::array& x_, const py::array& start, const py::array& values
 void bind_updates(py::module_& module) {
   using namespace py::literals;
   module.def("dense_update", &dense_update, "z"_a, "w"_a, "places"_a, "by"_a);
-  module.def("window_crop", &window_crop, "x"_a, "rows"_a, "start"_a, "size"_a, "outside"_a = 0.0);
+  module.def("window_crop", &window_crop, "x"_a, "rows"_a, "start"_a, "size"_a, "outside"_a);
   module.def("window_paste", &window_paste, "x"_a, "start"_a, "values"_a);
 }
