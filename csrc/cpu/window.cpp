@@ -162,6 +162,54 @@ RELPROP_INLINE void write(Vector v, T* to) {
   std::memcpy(to, &v, sizeof(Vector));
 }
 
+// Hints that a cache line will be read.
+RELPROP_INLINE void fetch([[maybe_unused]] const void* from) {
+#ifdef __GNUC__
+  __builtin_prefetch(from, 0, 2);
+#endif
+}
+
+#if defined(__GNUC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define RELPROP_SHUFFLES
+#endif
+#endif
+
+#ifdef RELPROP_SHUFFLES
+// Of rows i and i + half, the halves of each pair of `half` lanes that belong to the other are exchanged: once for each
+// power of two, and columns are rows.
+template <class T, Index half, class Vector, int... lane>
+RELPROP_INLINE void exchange(Vector& a, Vector& b, Each<lane...>) {
+  constexpr int count = lanes<T>, by = half;
+  const Vector before = a;
+  a = __builtin_shufflevector(before, b, ((lane & by) == 0 ? lane : count + lane - by)...);
+  b = __builtin_shufflevector(before, b, ((lane & by) == 0 ? lane + by : count + lane)...);
+}
+template <class T, Index half, class Vector>
+RELPROP_INLINE void exchange(Vector* rows) {
+  if constexpr (half < lanes<T>) {
+    for (Index i = 0; i < lanes<T>; ++i)
+      if ((i & half) == 0) exchange<T, half>(rows[i], rows[i + half], Counted<lanes<T>>{});
+    exchange<T, 2 * half>(rows);
+  }
+}
+#endif
+
+// Column k < count of a square of `lanes` rows, `row` apart, is written to out[to[k] · step], as one register.
+template <class T>
+RELPROP_INLINE void transpose(const T* from, Index row, Index count, T* out, const Index* to, Index step) {
+#ifdef RELPROP_SHUFFLES
+  using Vector = typename Register<T>::type;
+  Vector rows[lanes<T>];
+  for (Index i = 0; i < lanes<T>; ++i) rows[i] = read<Vector>(from + i * row);
+  exchange<T, 1>(rows);
+  for (Index k = 0; k < count; ++k) write(rows[k], out + to[k] * step);
+#else
+  for (Index k = 0; k < count; ++k)
+    for (Index i = 0; i < lanes<T>; ++i) out[to[k] * step + i] = from[i * row + k];
+#endif
+}
+
 // sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sums and sources lie `stride` apart
 template <class T, int rows, int registers, int... v, int... i>
 void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add, Each<v...>, Each<i...>) {
@@ -580,85 +628,100 @@ class SparseSums {
   }
 
   void run() const {
-    const Index summands = static_cast<Index>(q_.summands.size()), weights = blocks_ * start_.channels * Cell::weights;
-    const Buffer<T> packed(summands * weights);
-    for (Index s = 0; s < summands; ++s) {
-      pack(q_.summands[static_cast<std::size_t>(s)].weight, packed.data() + s * weights);
+    const auto summands = static_cast<Index>(q_.summands.size());
+    for (Index s = 0; s < summands; ++s)
       machine::count_product(2 * end_.channels * start_.channels * phase_.depth() * q_.samples * phase_.places());
-    }
     const Index across = (phase_.counts[2] + width_ - 1) / width_, tiles = (phase_.counts[1] + height_ - 1) / height_ * across;
     const Index of_block = width_ * height_ * Cell::channels, most = std::max<Index>(1, sums_at_once / of_block);
     const Index wanted = (jobs_per_thread * machine::threads() + q_.samples * tiles - 1) / (q_.samples * tiles);
     const Index chunk = std::max<Index>(1, std::min(piece_of(blocks_, most, 1), blocks_ / wanted));
     const Index chunks = (blocks_ + chunk - 1) / chunk, jobs = q_.samples * tiles * chunks;
     const Index slots = std::min<Index>(machine::threads(), jobs), of_sums = chunk * of_block + longest_row;
-    const Buffer<T> sums(slots * of_sums);
+    const Buffer<T> sums(slots * of_sums), panels(slots * (of_panel + of_rows));
     const Buffer<Event<T>> events(slots * sources_ * terms_at_once);
     const Buffer<int> counts(slots * sources_);
     std::atomic<Index> next{0};
     machine::parallel(slots, 1, [&](Index begin, Index end) {
       for (Index slot = begin; slot < end; ++slot) {
+        T* panel = panels.data() + slot * (of_panel + of_rows);
         const Scratch scratch{events.data() + slot * sources_ * terms_at_once, counts.data() + slot * sources_,
-                              sums.data() + slot * of_sums};
+                              sums.data() + slot * of_sums, panel, panel + of_panel};
         for (Index job; (job = next++) < jobs;) {
           const Index tile = job / chunks % tiles, block = job % chunks * chunk;
           run(q_.first + job / chunks / tiles, tile / across * height_, tile % across * width_, block, std::min(chunk, blocks_ - block),
-              packed.data(), weights, scratch);
+              scratch);
         }
       }
     });
   }
 
  private:
-  // Of one thread: the events of each source, how many they are, and the sums.
+  static constexpr Index taps = Cell::side * Cell::side, of_panel = terms_at_once * Cell::weights;
+  static constexpr Index row_length = (terms_at_once * taps + lanes<T> - 1) / lanes<T> * lanes<T>, of_rows = Cell::channels * row_length;
+
+  // Of one thread: the events of each source, how many they are, the sums, and the weights at hand, as they are met and
+  // as they lie.
   struct Scratch {
     Event<T>* events;
     int* counts;
-    T* sums;
+    T *sums, *panel, *rows;
   };
 
-  // The weights' part, one block of channels of the end after the other: (block, term, tap, channel), 0 beyond the last.
-  void pack(Factor factor, T* out) const {
-    constexpr Index at_once = 8, taps = Cell::side * Cell::side;
-    const Index terms = start_.channels, kernel = product_of(q_.size.windows.kernel), groups = (terms + at_once - 1) / at_once;
-    Index from[taps];
-    for (const Tap& tap : phase_.taps) from[(tap.offset[1] - top_) * Cell::side + tap.offset[2] - left_] = tap.at;
-    machine::parallel(blocks_ * groups, 16, [&](Index begin, Index end) {
-      with_factor(factor, [&](auto constant) {
-        for (Index i = begin; i < end; ++i) {
-          const Index channel = i / groups * Cell::channels, channels = std::min(Cell::channels, end_.channels - channel);
-          const Index first = i % groups * at_once, last = std::min(terms, first + at_once);
-          T* to = out + (i / groups * terms + first) * Cell::weights;
-          if (channels < Cell::channels) std::fill_n(to, (last - first) * Cell::weights, T(0));
-          for (Index c = 0; c < channels; ++c)
-            for (Index t = first; t < last; ++t) {
-              const T* w = q_.w + (q_.way == Way::look ? (channel + c) * terms + t : t * end_.channels + channel + c) * kernel;
-              for (Index k = 0; k < taps; ++k)
-                to[((t - first) * taps + k) * Cell::channels + c] =
-                    math::apply(decltype(constant)::value, w[from[k]], q_.constants.gamma);
-            }
+  // The part of the weights between a block of channels of the end and `count` terms: (term, tap, channel), 0 beyond the
+  // last channel. It is met once, at once, and never leaves the caches.
+  void pack(Factor factor, Index block, Index term, Index count, const Scratch& scratch) const {
+    const Index terms = start_.channels, first = block * Cell::channels, channels = std::min(Cell::channels, end_.channels - first);
+    const Index kernel = product_of(q_.size.windows.kernel);
+    Index from[taps], to[row_length] = {};
+    for (const Tap& tap : phase_.taps) {
+      const Index k = (tap.offset[1] - top_) * Cell::side + tap.offset[2] - left_;
+      from[k] = tap.at;
+      for (Index t = 0; t < count; ++t) to[t * taps + (kernel == taps ? tap.at : k)] = t * taps + k;
+    }
+    with_factor(factor, [&](auto constant) {
+      const auto form = [&](const T* w, Index length, T* out) {
+        for (Index k = 0; k < length; ++k) out[k] = math::apply(decltype(constant)::value, w[k], q_.constants.gamma);
+      };
+      for (Index c = 0; c < channels; ++c) {
+        T* row = scratch.rows + c * row_length;
+        const bool look = q_.way == Way::look;
+        const T* w = q_.w + (look ? (first + c) * terms + term : term * end_.channels + first + c) * kernel;
+        const Index apart = look ? kernel : end_.channels * kernel;
+        if (kernel != taps) {  // a phase of a larger kernel
+          for (Index t = 0; t < count; ++t)
+            for (Index k = 0; k < taps; ++k) form(w + t * apart + from[k], 1, row + t * taps + k);
+        } else if (look) {
+          for (Index k = 0; k < count * taps; k += lanes<T>) fetch(w + terms_at_once * taps + k);  // what comes next
+          form(w, count * taps, row);
+        } else {
+          for (Index t = 0; t < count; ++t) form(w + t * apart, taps, row + t * taps);
         }
-      });
+      }
     });
+    for (Index c = channels; c < Cell::channels; ++c) std::fill_n(scratch.rows + c * row_length, count * taps, T(0));
+    for (Index k = 0; k < count * taps; k += lanes<T>)
+      for (Index c = 0; c < Cell::channels; c += lanes<T>)
+        transpose(scratch.rows + c * row_length + k, row_length, std::min(lanes<T>, count * taps - k), scratch.panel + c, to + k,
+                  Cell::channels);
   }
 
   // The places of a tile from (y, x), of `count` blocks of channels from `block`.
-  void run(Index sample, Index y, Index x, Index block, Index count, const T* packed, Index weights, const Scratch& scratch) const {
+  void run(Index sample, Index y, Index x, Index block, Index count, const Scratch& scratch) const {
     const Index height = std::min(height_, phase_.counts[1] - y), width = std::min(width_, phase_.counts[2] - x);
     const Index of_block = width_ * height_ * Cell::channels;
     std::fill_n(scratch.sums, count * of_block, T(0));
     for (const Summand<T>& summand : q_.summands) {
       for (Index term = 0; term < start_.channels; term += terms_at_once) {
-        list(summand, sample, y, x, term, std::min(terms_at_once, start_.channels - term), scratch);
+        const Index terms = std::min(terms_at_once, start_.channels - term);
+        list(summand, sample, y, x, term, terms, scratch);
         for (Index b = 0; b < count; ++b) {
-          const T* panel = packed + ((block + b) * start_.channels + term) * Cell::weights;
+          pack(summand.weight, block + b, term, terms, scratch);
           for (Index i = 0; i < height; i += Cell::across)
             for (Index j = 0; j < width; j += Cell::across)
-              Cell::run(scratch.events + (i * row_ + j) * terms_at_once, scratch.counts + i * row_ + j, row_, panel,
+              Cell::run(scratch.events + (i * row_ + j) * terms_at_once, scratch.counts + i * row_ + j, row_, scratch.panel,
                         scratch.sums + b * of_block + (i * width_ + j) * Cell::channels, width_ * Cell::channels);
         }
       }
-      packed += weights;
     }
     T* line = scratch.sums + count * of_block;
     for (Index b = 0; b < count; ++b)
