@@ -1,6 +1,8 @@
 #include "machine/threads.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
@@ -15,28 +17,48 @@
 namespace relprop::machine {
 namespace {
 
+// How long a thread that has nothing to do looks for work before it sleeps: to wake it takes about as long. A network's
+// loops follow one another in less time than that.
+constexpr std::chrono::microseconds patience{50};
+
+// Whether `found` becomes true within that time.
+template <class F>
+bool comes(F&& found) {
+  for (const auto end = std::chrono::steady_clock::now() + patience; !found();)
+    if (std::chrono::steady_clock::now() > end) return false;
+  return true;
+}
+
 // Threads that wait for a loop. The pool is never destroyed: at exit its threads may still be waiting.
 class Pool {
  public:
-  // Runs loop over `parts` even parts of [0, count), the first on this thread.
+  // Runs loop over `parts` even parts of [0, count). Whoever is free takes the next part: where a thread of the pool
+  // does not get to run, nobody waits for it.
   void run(int parts, Index count, void* context, detail::Loop loop) {
     std::unique_lock lock(mutex_);
     while (workers_ < parts - 1) {
       try {
-        std::thread([this, part = workers_ + 1] { wait(part); }).detach();
+        std::thread([this] { wait(); }).detach();
         ++workers_;
       } catch (const std::system_error&) {  // the system gives no more
-        parts = workers_ + 1;
+        break;
       }
     }
     job_ = {parts, count, context, loop};
-    pending_ = parts - 1;
+    next_ = 0;
+    pending_ = parts;
     ++round_;
+    const int wanted = std::min(parts - 1, asleep_);
     lock.unlock();
-    start_.notify_all();
-    work(job_, 0);
+    for (int i = 0; i < wanted; ++i) start_.notify_one();
     lock.lock();
-    done_.wait(lock, [this] { return pending_ == 0; });
+    take(lock);
+    const auto is_done = [this] { return pending_ == 0; };
+    if (is_done()) return;
+    lock.unlock();
+    const bool came = comes(is_done);
+    lock.lock();
+    if (!came) done_.wait(lock, is_done);
   }
 
   std::mutex busy;
@@ -55,13 +77,10 @@ class Pool {
     job.loop(job.context, begin, begin + size + (part < rest));
   }
 
-  void wait(int part) {
-    unsigned long seen = 0;
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      start_.wait(lock, [&] { return round_ != seen; });
-      seen = round_;
-      if (part >= job_.parts) continue;
+  // Works on parts that nobody has taken, until there are none.
+  void take(std::unique_lock<std::mutex>& lock) {
+    while (next_ < job_.parts) {
+      const int part = next_++;
       const Job job = job_;
       lock.unlock();
       work(job, part);
@@ -70,12 +89,30 @@ class Pool {
     }
   }
 
+  void wait() {
+    unsigned long seen = 0;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      const auto is_new = [&] { return round_ != seen; };
+      if (!is_new()) {
+        lock.unlock();
+        comes(is_new);
+        lock.lock();
+        ++asleep_;
+        start_.wait(lock, is_new);
+        --asleep_;
+      }
+      seen = round_;
+      take(lock);
+    }
+  }
+
   std::mutex mutex_;
   std::condition_variable start_, done_;
   Job job_{};
-  int pending_ = 0;
-  unsigned long round_ = 0;
-  int workers_ = 0;
+  int next_ = 0, asleep_ = 0, workers_ = 0;
+  std::atomic<int> pending_{0};
+  std::atomic<unsigned long> round_{0};
 };
 
 Pool* the_pool = nullptr;
