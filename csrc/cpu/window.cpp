@@ -1,14 +1,22 @@
 #include "window.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
 #include "machine/blas.h"
+#include "machine/registers.h"
 
 namespace relprop::cpu {
 namespace {
+
+using machine::fetch;
+using machine::lanes;
+using machine::read;
+using machine::Register;
+using machine::write;
 
 // Below so many multiplications the work is done sooner than another thread is awake.
 constexpr Index worth_a_thread = Index(1) << 20;
@@ -52,6 +60,7 @@ struct Phase {
   Index first[window_axes], apart[window_axes], counts[window_axes], to[window_axes];
   Index from[window_axes], step[window_axes];
   std::vector<Tap> taps;
+  std::vector<Index> at;  // of the taps in the kernel
 
   Index places() const { return product_of(counts); }
   Index depth() const { return static_cast<Index>(taps.size()); }
@@ -90,7 +99,9 @@ std::vector<Phase> phases_of(const WindowSize& size, Way way) {
         is_met &= look || (first[a] - reach) % w.stride[a] == 0;
         tap.offset[a] = look ? reach : (first[a] - reach) / w.stride[a];
       }
-      if (is_met) phase.taps.push_back(tap);
+      if (!is_met) continue;
+      phase.taps.push_back(tap);
+      phase.at.push_back(k);
     }
     if (phase.places() > 0) phases.push_back(phase);
   }
@@ -99,75 +110,29 @@ std::vector<Phase> phases_of(const WindowSize& size, Way way) {
 
 // ---- the product of a panel of weights and a panel of sources ----
 
-// A register holds `lanes` numbers; the product of `most_rows` rows of weights and `across` registers of places
-// stays in registers.
-#if defined(__AVX512F__)
-constexpr std::size_t register_bytes = 64;
-constexpr int most_rows = 8;
-#elif defined(__AVX__)
-constexpr std::size_t register_bytes = 32;
-constexpr int most_rows = 4;
-#elif defined(__aarch64__)
-constexpr std::size_t register_bytes = 16;
+// The product of `most_rows` rows of weights and `across` registers of places stays in registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int most_rows = 8;
 #else
-constexpr std::size_t register_bytes = 16;
 constexpr int most_rows = 4;
 #endif
 constexpr int across = 3;
 
-#ifdef __GNUC__
-template <class T>
-struct Register {
-  typedef T type __attribute__((vector_size(register_bytes)));
-};
-#else
-template <class T>
-struct Register {
-  using type = T;
-};
-#endif
-
-template <class T>
-constexpr Index lanes = sizeof(typename Register<T>::type) / sizeof(T);
 template <class T>
 constexpr Index width = across * lanes<T>;  // places of a product
 
-// Element (i, k) of a panel of weights, k = outer · inners + inner, is data[i · row + outer · outer_step + inner].
+// Element (i, k) of a panel of weights, k = outer · inners + inner, is data[i · row + outer · outer_step + at[inner]].
 template <class T>
 struct Weights {
   const T* data;
   Index row, outers, outer_step, inners;
+  const Index* at;
 };
-
-#ifdef __GNUC__
-#define RELPROP_INLINE __attribute__((always_inline)) inline
-#else
-#define RELPROP_INLINE inline
-#endif
 
 template <int count>
 using Counted = std::make_integer_sequence<int, count>;
 template <int... i>
 using Each = std::integer_sequence<int, i...>;
-
-template <class Vector, class T>
-RELPROP_INLINE Vector read(const T* from) {
-  Vector v;
-  std::memcpy(&v, from, sizeof(Vector));
-  return v;
-}
-template <class Vector, class T>
-RELPROP_INLINE void write(Vector v, T* to) {
-  std::memcpy(to, &v, sizeof(Vector));
-}
-
-// Hints that a cache line will be read.
-RELPROP_INLINE void fetch([[maybe_unused]] const void* from) {
-#ifdef __GNUC__
-  __builtin_prefetch(from, 0, 2);
-#endif
-}
 
 #if defined(__GNUC__) && defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -219,11 +184,13 @@ void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride
   } sum;
   ((sum.of[i] = add ? read<Vector>(sums + i / registers * stride + i % registers * lanes<T>) : Vector{}), ...);
   const Index row = weights.row, inners = weights.inners;
+  const Index* at = weights.at;
   for (Index outer = 0; outer < weights.outers; ++outer) {
     const T* w = weights.data + outer * weights.outer_step;
     for (Index inner = 0; inner < inners; ++inner, sources += stride) {
       const Vector seen[registers] = {read<Vector>(sources + v * lanes<T>)...};
-      ((sum.of[i] += w[i / registers * row + inner] * seen[i % registers]), ...);
+      const T* here = w + at[inner];
+      ((sum.of[i] += here[i / registers * row] * seen[i % registers]), ...);
     }
   }
   (write(sum.of[i], sums + i / registers * stride + i % registers * lanes<T>), ...);
@@ -469,30 +436,41 @@ class WindowSums {
   }
 
   // The weights' part between rows and the terms of a block: where they lie, or in a panel that stays in the first cache.
+  // What lies in the next rows is asked for.
   Weights<T> form(const Phase& phase, Factor factor, Index group, Index row, Index rows, const Block& block, T* panel) const {
+    static constexpr auto in_order = [] {
+      std::array<Index, depth_at_once> all{};
+      for (Index k = 0; k < depth_at_once; ++k) all[static_cast<std::size_t>(k)] = k;
+      return all;
+    }();
+    constexpr Index line = 64 / sizeof(T);
     const Index channels = start_.channels / groups_, all_rows = end_.channels / groups_, depth = block.depth();
     if (way_ == Way::look) {
       const T* from = w_ + ((group * all_rows + row) * channels + block.channel) * kernel_ + block.tap;
-      if (factor == Factor::plain) return {from, channels * kernel_, 1, 0, depth};
+      const Index apart = channels * kernel_;
       for (Index i = 0; i < rows; ++i)
-        form_weights(factor, constants_.gamma, from + i * channels * kernel_, depth, panel + i * depth);
-      return {panel, depth, 1, 0, depth};
+        for (Index k = 0; k < depth; k += line) fetch(from + (rows + i) * apart + k);
+      if (factor == Factor::plain) return {from, apart, 1, 0, depth, in_order.data()};
+      for (Index i = 0; i < rows; ++i) form_weights(factor, constants_.gamma, from + i * apart, depth, panel + i * depth);
+      return {panel, depth, 1, 0, depth, in_order.data()};
     }
     const T* from = w_ + ((group * channels + block.channel) * all_rows + row) * kernel_;
-    const Index together = rows * block.taps;
-    if (factor == Factor::plain && block.taps == kernel_) return {from, kernel_, block.channels, all_rows * kernel_, kernel_};
+    const Index together = rows * block.taps, apart = all_rows * kernel_;
+    for (Index c = 0; c < block.channels && kernel_ <= line; ++c)
+      for (Index k = 0; k < rows * kernel_; k += line) fetch(from + c * apart + rows * kernel_ + k);
+    if (factor == Factor::plain) return {from, kernel_, block.channels, apart, block.taps, phase.at.data() + block.tap};
     if (block.taps == kernel_) {
       for (Index c = 0; c < block.channels; ++c)
-        form_weights(factor, constants_.gamma, from + c * all_rows * kernel_, together, panel + c * together);
+        form_weights(factor, constants_.gamma, from + c * apart, together, panel + c * together);
     } else {
-      const Tap* taps = phase.taps.data() + block.tap;
+      const Index* taps = phase.at.data() + block.tap;
       T* to = panel;
       for (Index c = 0; c < block.channels; ++c)
         for (Index i = 0; i < rows; ++i)
-          for (Index t = 0; t < block.taps; ++t) *to++ = from[(c * all_rows + i) * kernel_ + taps[t].at];
+          for (Index t = 0; t < block.taps; ++t) *to++ = from[c * apart + i * kernel_ + taps[t]];
       form_weights(factor, constants_.gamma, panel, block.channels * together, panel);
     }
-    return {panel, block.taps, block.channels, together, block.taps};
+    return {panel, block.taps, block.channels, together, block.taps, in_order.data()};
   }
 
   const Way way_;
