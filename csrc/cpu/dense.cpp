@@ -1,6 +1,7 @@
 #include "relprop/dense.h"
 
 #include "affine.h"
+#include "machine/registers.h"
 
 namespace relprop::cpu {
 namespace {
@@ -11,6 +12,115 @@ using machine::Matrix;
 constexpr Index panel_bytes = 1 << 21, panel_least = 64;
 // Elements of input and output that one batch of samples may have.
 constexpr Index batch_elements = 1 << 20, batch_least = 256;
+
+// ---- products with few rows ----
+//
+// They take the time in which the weights come from memory, once: a matrix product would copy them first, and with one
+// row another library's threads would wait for more. Rows of weights that meet nothing but 0, as after a ReLU, are not
+// read. Each element has its terms in the same order whatever the number of rows and threads.
+
+constexpr Index few_rows = 8;
+constexpr Index rows_at_once = 8;      // of weights, side by side
+constexpr Index terms_at_once = 256;   // added up before they meet the sum so far, so that less is rounded away
+constexpr Index sums_at_once = 1 << 12;
+constexpr Index worth_a_thread = 1 << 15;
+
+// sum_c += Σ_j a_j · w_j,c, while rows [from, to) of the next are asked for.
+template <class T>
+void add_rows_of_weights(const T* a, const T* const* w, Index count, T* sum, const T* const* next, Index from, Index to) {
+  using Vector = typename machine::Register<T>::type;
+  constexpr Index lanes = machine::lanes<T>;
+  Index c = 0;
+  for (; c + lanes <= count; c += lanes) {
+    for (Index j = from; j < to; ++j) machine::fetch(next[j] + c);
+    auto here = machine::read<Vector>(sum + c);
+    for (Index j = 0; j < rows_at_once; ++j) here += a[j] * machine::read<Vector>(w[j] + c);
+    machine::write(here, sum + c);
+  }
+  for (; c < count; ++c)
+    for (Index j = 0; j < rows_at_once; ++j) sum[c] += a[j] * w[j][c];
+}
+
+// Columns [first, last) of C = A B or C += A B, B's rows next to one another in memory.
+template <class T>
+void add_up_rows(const Matrix<T>& A, const Matrix<T>& B, Index first, Index last, T* C, Index stride, bool add) {
+  T sums[sums_at_once];
+  const Index most = sums_at_once / A.rows;
+  for (Index column = first; column < last; column += most) {
+    const Index columns = std::min(most, last - column);
+    for (Index r = 0; r < A.rows && !add; ++r) std::fill_n(C + r * stride + column, columns, T(0));
+    for (Index term = 0; term < A.columns; term += terms_at_once) {
+      std::fill_n(sums, A.rows * columns, T(0));
+      Index met[terms_at_once], count = 0;
+      for (Index k = term; k < std::min(A.columns, term + terms_at_once); ++k) {
+        bool is_met = false;
+        for (Index r = 0; r < A.rows; ++r) is_met |= A.data[r * A.stride + k] != 0;
+        met[count] = k;
+        count += is_met;
+      }
+      for (Index k = 0; k < count; k += rows_at_once) {
+        const T *w[rows_at_once], *next[rows_at_once];
+        for (Index j = 0; j < rows_at_once; ++j) {
+          w[j] = B.data + met[std::min(k + j, count - 1)] * B.stride + column;
+          next[j] = B.data + met[std::min(k + j + rows_at_once, count - 1)] * B.stride + column;
+        }
+        for (Index r = 0; r < A.rows; ++r) {
+          T a[rows_at_once];
+          for (Index j = 0; j < rows_at_once; ++j) a[j] = k + j < count ? A.data[r * A.stride + met[k + j]] : T(0);
+          add_rows_of_weights(a, w, columns, sums + r * columns, next, rows_at_once * r / A.rows, rows_at_once * (r + 1) / A.rows);
+        }
+      }
+      for (Index r = 0; r < A.rows; ++r)
+        for (Index c = 0; c < columns; ++c) C[r * stride + column + c] += sums[r * columns + c];
+    }
+  }
+}
+
+// The product of a row of A with each of `count` rows of weights, `apart` from one another, of the same length, while
+// what begins at `next` is asked for.
+template <class T, int count>
+void meet_rows(const T* a, const T* w, Index apart, Index length, T* out, bool add, const T* next) {
+  using Vector = typename machine::Register<T>::type;
+  constexpr Index lanes = machine::lanes<T>;
+  Vector sums[count] = {};
+  Index k = 0;
+  for (; k + lanes <= length; k += lanes) {
+    machine::fetch(next + k);
+    const auto here = machine::read<Vector>(a + k);
+    for (int j = 0; j < count; ++j) sums[j] += here * machine::read<Vector>(w + j * apart + k);
+  }
+  for (int j = 0; j < count; ++j) {
+    T of_lane[lanes], sum(0);
+    machine::write(sums[j], of_lane);
+    for (Index l = k; l < length; ++l) of_lane[l - k] += a[l] * w[j * apart + l];
+    for (Index l = 0; l < lanes; ++l) sum += of_lane[l];
+    out[j] = add ? out[j] + sum : sum;
+  }
+}
+
+// C = A B, or C += A B where add
+template <class T>
+void times(const Matrix<T>& A, const Matrix<T>& B, T* C, Index stride, bool add = false) {
+  const Index columns = B.columns, length = A.columns;
+  if (A.rows > few_rows) return machine::product(A, B, C, stride, add);
+  if (A.rows == 0 || columns == 0) return;
+  if (length > 0) machine::count_product(2 * A.rows * columns * length);
+  constexpr Index at_once = 4;  // columns that belong together
+  const Index of_one = std::max<Index>(1, A.rows * length * at_once), grain = (worth_a_thread + of_one - 1) / of_one;
+  machine::parallel((columns + at_once - 1) / at_once, grain, [&](Index begin, Index end) {
+    const Index first = begin * at_once, last = std::min(columns, end * at_once);
+    if (!B.transposed) return add_up_rows(A, B, first, last, C, stride, add);
+    for (Index c = first; c < last; c += at_once)
+      for (Index r = 0; r < A.rows; ++r) {
+        const T *a = A.data + r * A.stride, *w = B.data + c * B.stride;
+        T* out = C + r * stride + c;
+        if (last - c >= at_once)
+          meet_rows<T, at_once>(a, w, B.stride, length, out, add, w + (at_once + r % at_once) * B.stride);
+        else
+          for (Index j = 0; j < last - c; ++j) meet_rows<T, 1>(a, w + j * B.stride, B.stride, length, out + j, add, w);
+      }
+  });
+}
 
 template <class Isa, class T>
 class DenseMap final : public AffineMap<Isa, T> {
@@ -44,7 +154,7 @@ class DenseMap final : public AffineMap<Isa, T> {
         form_inputs(input, constants, x_at, rows, first, count, x_panel.data());
         x = {x_panel.data(), rows, count, count};
       }
-      product(x, weights(weight, constants, first, count, w_panel.data()), z, size_.outputs, first > 0);
+      times(x, weights(weight, constants, first, count, w_panel.data()), z, size_.outputs, first > 0);
     }
   }
 
@@ -92,7 +202,7 @@ class DenseMap final : public AffineMap<Isa, T> {
             has_even = true;
           } else {
             const Matrix<T> s{parts[q].s, rows, size_.outputs, size_.outputs};
-            product(s, weights(parts[q].weight, constants, first, columns, panel.data()).flipped(), sum, stride, is_begun);
+            times(s, weights(parts[q].weight, constants, first, columns, panel.data()).flipped(), sum, stride, is_begun);
             is_begun = true;
           }
         }
@@ -184,7 +294,7 @@ Matrix<T> matrix(const DenseSize& size, const DenseWeights<T>& w) {
 
 template <class Isa, class T>
 void for_isa::dense_forward(Isa, const DenseSize& size, const T* x, const DenseWeights<T>& w, const T* b, T* z) {
-  product({x, size.rows(), size.inputs, size.inputs}, matrix(size, w), z, size.outputs);
+  times<T>({x, size.rows(), size.inputs, size.inputs}, matrix(size, w), z, size.outputs);
   if (!b) return;
   machine::parallel(size.rows(), std::max<Index>(1, (1 << 15) / std::max<Index>(1, size.outputs)), [&](Index from, Index to) {
     for (Index row = from; row < to; ++row)
@@ -194,7 +304,7 @@ void for_isa::dense_forward(Isa, const DenseSize& size, const T* x, const DenseW
 
 template <class Isa, class T>
 void for_isa::dense_gradient(Isa, const DenseSize& size, const DenseWeights<T>& w, const T* G, T* G_x) {
-  product({G, size.rows(), size.outputs, size.outputs}, matrix(size, w).flipped(), G_x, size.inputs);
+  times<T>({G, size.rows(), size.outputs, size.outputs}, matrix(size, w).flipped(), G_x, size.inputs);
 }
 
 template <class Isa, class T>
