@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.rows import ROWS
+
 __all__ = ["HERE", "machine", "save", "table", "page"]
 
 HERE = Path(__file__).parent
@@ -128,6 +130,12 @@ images in which they are fastest.
 """
 
 
+def notes(rows):
+    """What stands between a row and its aim, one line for each that has something to say."""
+    known = {row["row"]: ROWS[row["row"]].note for row in rows if row["row"] in ROWS}
+    return "".join(f"- *{name}*: {note}\n" for name, note in known.items() if note)
+
+
 def page():
     """The text of bench/README.md."""
     parts = [_PAGE]
@@ -141,4 +149,5 @@ def page():
         facts = ", ".join(f"{k} {v}" for k, v in run["machine"].items() if v is not None)
         ceilings = f"SGEMM {run['sgemm'] / 1e9:.0f} GFLOP/s, copy {run['copy'] / 1e9:.1f} GB/s"
         parts.append(f"## {folder.name}\n\n{facts}; {run['threads']} threads; {ceilings}.\n\n{tables(run)}\n")
+        parts.extend(filter(None, [notes(run["rows"])]))
     return "\n".join(parts)

@@ -12,8 +12,8 @@ from relprop.tape import CannotRecord, Tape, Traced
 
 __all__ = ["Recorded", "Unrecorded", "key_of", "kept", "names_classes", "record"]
 
-MOST = 2**25  # bytes of arrays up to which a call is so short that what surrounds its kernels counts
-EACH = 16  # recordings of one network that are kept, those used last
+MOST = 2**23  # bytes of arrays up to which a call is so short that what surrounds its kernels counts
+EACH = 8  # recordings of one network that are kept, those used last
 
 
 class Unrecorded(Exception):

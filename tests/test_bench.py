@@ -126,6 +126,15 @@ def test_results_are_kept_and_printed(tmp_path, monkeypatch):
     assert "| steps | 1: 500 ms, 2: 1 s | 1.00 |" in report.page()
 
 
+def test_a_row_that_misses_its_aim_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    name = next(row.name for row in ROWS.values() if row.note)
+    run = {"began": "2026-01-02 03:04:05", "machine": report.machine(), "threads": 2, "sgemm": 1e11, "copy": 1e10}
+    report.save(run | {"rows": [{"row": name, "wrong": "off"}, {"row": "unknown", "wrong": "off"}]}, "desk")
+    assert f"- *{name}*: {ROWS[name].note}\n" in report.page()
+    assert report.page().count("\n- *") == 1
+
+
 @pytest.mark.parametrize("series", SERIES, ids=[s.name for s in SERIES])
 def test_a_series_varies_one_size(series):
     rows = [series.at(size) for size in series.sizes]
