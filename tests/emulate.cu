@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "machine/cuda/block.cuh"
+#include "machine/cuda/graph.h"
 #include "machine/cuda/launch.cuh"
 #include "machine/cuda/tensor.cuh"
 
@@ -161,6 +162,62 @@ __global__ void throws(double* out) {
   out[threadIdx.x] = std::vector<double>(1).at(threadIdx.x);
 }
 
+__global__ void doubles(double* x) { x[threadIdx.x] = 2 * x[threadIdx.x]; }
+
+// What is recorded waits for its launch, and is done again by each; in between numbers come from elsewhere.
+void records() {
+  const char* name = "records";
+  const Stream stream = own_stream(name);
+  const std::vector<double> ones(threads, 1);
+  std::vector<double> host(ones);
+  const std::size_t bytes = sizeof(double) * ones.size();
+  Numbers<double> x(name, threads, stream);
+  upload(name, x.data(), ones.data(), bytes, stream);
+  Graph graph;
+  graph.begin(name);
+  {
+    const Numbers<double> own(name, threads, own_stream(name));
+    clear(name, own.data(), bytes, own_stream(name));
+    launch(name, own_stream(name), {1, threads}, doubles, x.data());
+    launch(name, own_stream(name), {1, threads}, doubles, own.data());
+  }
+  const Numbers<double> again(name, threads, own_stream(name));  // the same piece of memory
+  graph.end(name);
+  const auto show = [&] {
+    download(name, host.data(), x.data(), bytes, stream);
+    std::printf("%.0f ", host[5]);
+  };
+  show();
+  for (int run = 0; run < 2; ++run) graph.launch(name, stream);
+  show();
+  upload(name, x.data(), ones.data(), bytes, stream);
+  graph.launch(name, stream);
+  show();
+  std::printf("%zu %zu\n", graph.nodes(), graph.memory() / bytes);
+}
+
+// Each of these ends the recording; CUDA says so of `last`, and at the end. What comes after is as if nothing had been.
+void cannot_be_recorded(int which) {
+  const char* name = "cannot_be_recorded";
+  const Stream stream = own_stream(name);
+  void* memory = nullptr;
+  cudaEvent_t event = nullptr;
+  cudaGraph_t graph = nullptr;
+  Stream captured = nullptr;
+  check(cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking), name);
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), name);
+  check(cudaEventRecord(event, stream), name);
+  check(cudaStreamBeginCapture(captured, cudaStreamCaptureModeThreadLocal), name);
+  const cudaError_t last = which == 0   ? cudaStreamSynchronize(captured)
+                           : which == 1 ? cudaDeviceSynchronize()
+                           : which == 2 ? cudaMallocFromPoolAsync(&memory, 256, nullptr, captured)
+                           : which == 3 ? cudaStreamWaitEvent(captured, event, 0)
+                                        : cudaStreamBeginCapture(captured, cudaStreamCaptureModeThreadLocal);
+  const cudaError_t end = cudaStreamEndCapture(captured, &graph);
+  std::printf("%d %d %d\n", last, end, graph != nullptr);
+  cudaGetLastError();
+}
+
 // Deep enough for the stack that a thread has, and no deeper.
 double depth(int n) {
   volatile double local[64] = {1};
@@ -203,12 +260,14 @@ const std::map<std::string, Case> cases = {
 };
 
 void run(const std::string& name) {
+  if (name == "records") return records();
+  if (name.rfind("cannot_be_recorded", 0) == 0) return cannot_be_recorded(name.back() - '0');
   const Case& c = cases.at(name);
   const Index length = c.cooperative || name == "meets_the_grid_alone" ? Index(c.grid) * (threads + 1) : c.results;
   Numbers<double> out(name.c_str(), length, own_stream(name.c_str()));
   const unsigned block = name == "half_a_warp" ? 16 : threads;
   if (c.cooperative)
-    emulate::launch<double*>(name.c_str(), c.kernel, c.grid, block, c.shared, true, out.data());
+    emulate::launch<double*>(name.c_str(), nullptr, c.kernel, c.grid, block, c.shared, true, out.data());
   else
     launch(name.c_str(), own_stream(name.c_str()), {c.grid, block, c.shared}, c.kernel, out.data());
   std::vector<double> host(static_cast<std::size_t>(length));

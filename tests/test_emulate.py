@@ -10,7 +10,11 @@ import pytest
 
 CSRC = Path(__file__).parents[1] / "csrc"
 EMULATE = CSRC / "machine/cuda/emulate"
-SOURCES = [Path(__file__).with_name("emulate.cu"), CSRC / "machine/cuda/memory.cu", *sorted(EMULATE.glob("*.cpp"))]
+SOURCES = [
+    Path(__file__).with_name("emulate.cu"),
+    *sorted((CSRC / "machine/cuda").glob("*.cu")),
+    *sorted(EMULATE.glob("*.cpp")),
+]
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler")
@@ -102,6 +106,28 @@ def test_what_is_wrong_is_said(emulate, case, order):
     assert WRONG[case] in said
     if case not in ("throws", "too_much_shared_memory"):
         assert said.startswith(f"kernel {case}: ")
+    assert numbers(after) == RIGHT["sums"]
+
+
+def test_what_is_captured_is_done_at_each_launch(emulate):
+    """1 before, 4 after two, 2 after one from 1; three nodes, and one piece for two that were never at once."""
+    assert numbers(emulate("records")) == [1, 4, 2, 3, 1]
+
+
+UNSUPPORTED, INVALIDATED, ISOLATION = 900, 901, 905
+SPOILS = {
+    "a wait": UNSUPPORTED,
+    "a wait for all": UNSUPPORTED,
+    "memory": UNSUPPORTED,
+    "another stream": ISOLATION,
+    "a second one": UNSUPPORTED,
+}
+
+
+@pytest.mark.parametrize("which", SPOILS)
+def test_what_spoils_a_capture(emulate, which):
+    said, after = emulate(f"cannot_be_recorded{list(SPOILS).index(which)}", "sums").splitlines()
+    assert numbers(said) == [SPOILS[which], INVALIDATED, 0]
     assert numbers(after) == RIGHT["sums"]
 
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "cuda/arithmetic.h"
+#include "machine/cuda/graph.h"
 
 using namespace relprop;
 using namespace relprop::bind;
@@ -331,7 +332,7 @@ DeviceArray in_c_order(const char* operation, const DeviceArray& x) {
 }
 
 bool follow(const char* operation, const DeviceArray& x, cuda::Stream stream) {
-  if (!x.stream || x.stream == stream) return false;
+  if (!x.stream || x.stream == stream || stream == cuda::recorded()) return false;  // before a recording all is done
   cuda::order(operation, x.stream, stream);
   return true;
 }

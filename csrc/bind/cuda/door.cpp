@@ -132,11 +132,7 @@ DeviceArray Call::present(const Argument& x, char kind, int width) {
   } else {
     // Whoever frees it does so in the order of a stream: the array's, or its library's current one, which is ours then.
     given = *x.device;
-    if (given.stream && given.stream != stream_) {
-      cuda::order(operation_, given.stream, stream_);
-      must_wait_ = true;
-    }
-    must_wait_ = must_wait_ || (!py::isinstance<DeviceArray>(x.object) && !is_callers_stream());
+    must_wait_ = follow(operation_, given, stream_) || must_wait_ || (!py::isinstance<DeviceArray>(x.object) && !is_callers_stream());
   }
   held_.push_back(given);
   return given;
@@ -162,6 +158,23 @@ DeviceArray Call::packed(const DeviceArray& given, char kind, int width, const s
   return packed;
 }
 
+// A bound of a box, one number per element of a sample. A number is spread where it is read, without a copy from here.
+template <class T>
+py::object spread_bound(const Call& call, const char* field, const py::object& given, const std::vector<Index>& sample) {
+  if (PyFloat_Check(given.ptr()) || PyLong_Check(given.ptr())) {
+    const DeviceArray spread = new_array(call.operation(), 'f', sizeof(T), sample);
+    cuda::Operand operands[3];
+    operands[0].number = py::cast<double>(given);
+    cuda::elementwise<T>(call.operation(), call.stream(), cuda::Operation::positive, 1, operands, target_of(spread));
+    return py::cast(spread);
+  }
+  const auto numpy = py::module_::import("numpy");
+  const py::object host = bind::is_on_device(given) ? py::object(to_host(device_array(field, given))) : given;
+  py::tuple wanted(sample.size());
+  for (std::size_t d = 0; d < sample.size(); ++d) wanted[d] = sample[d];
+  return numpy.attr("asarray")(numpy.attr("broadcast_to")(host, wanted), py::dtype::of<T>());
+}
+
 template <class T>
 DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x, const T* data, const std::vector<Index>& shape) {
   const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
@@ -170,16 +183,10 @@ DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x,
   if (!box) return made;
   auto sample = shape;
   sample.erase(sample.begin());
-  const auto numpy = py::module_::import("numpy");
   const T* bounds[2];
   const char* fields[2] = {"low", "high"};
   for (int k = 0; k < 2; ++k) {
-    const py::object given = rule.attr(fields[k]);
-    const py::object host = bind::is_on_device(given) ? py::object(to_host(device_array(fields[k], given))) : given;
-    py::tuple wanted(sample.size());
-    for (std::size_t d = 0; d < sample.size(); ++d) wanted[d] = sample[d];
-    const py::array spread = numpy.attr("broadcast_to")(host, wanted);
-    const Argument bound(fields[k], numpy.attr("asarray")(spread, py::dtype::of<T>()));
+    const Argument bound(fields[k], spread_bound<T>(call, fields[k], rule.attr(fields[k]), sample));
     bounds[k] = call.in<T>(bound);
   }
   made.bounds = {bounds[0], bounds[1]};

@@ -17,6 +17,7 @@ void bind_cuda_conv(py::module_& module);
 void bind_cuda_conv_transpose(py::module_& module);
 void bind_cuda_dense(py::module_& module);
 void bind_cuda_embedding(py::module_& module);
+void bind_cuda_graph(py::module_& module);
 void bind_cuda_gru(py::module_& module);
 void bind_cuda_lstm(py::module_& module);
 void bind_cuda_merge(py::module_& module);
@@ -65,6 +66,7 @@ void bind_cuda(py::module_& module) {
   bind_cuda_conv_transpose(module);
   bind_cuda_dense(module);
   bind_cuda_embedding(module);
+  bind_cuda_graph(module);
   bind_cuda_gru(module);
   bind_cuda_lstm(module);
   bind_cuda_merge(module);

@@ -57,7 +57,7 @@ void launch_together(const char* operation, Stream stream, const Shape& shape, v
   check(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), shape.grid, shape.block, all, shape.shared, stream),
         operation);
 #else
-  emulate::launch<P...>(operation, kernel, shape.grid, shape.block, shape.shared, true, arguments...);
+  emulate::launch<P...>(operation, stream, kernel, shape.grid, shape.block, shape.shared, true, arguments...);
 #endif
   check_launch(operation, stream);
 }

@@ -36,7 +36,7 @@ void launch(const char* operation, Stream stream, const Shape& shape, void (*ker
 #ifdef __CUDACC__
   kernel<<<shape.grid, shape.block, shape.shared, stream>>>(arguments...);
 #else
-  emulate::launch<P...>(operation, kernel, shape.grid, shape.block, shape.shared, false, arguments...);
+  emulate::launch<P...>(operation, stream, kernel, shape.grid, shape.block, shape.shared, false, arguments...);
 #endif
   check_launch(operation, stream);
 }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <sstream>
 
+#include "machine/cuda/graph.h"
 #include "machine/cuda/launch.cuh"
 
 namespace relprop::cuda {
@@ -30,6 +31,12 @@ std::string amount(std::size_t bytes) {
 bool waits_for_every_launch() {
   const char* sync = std::getenv("RELPROP_CUDA_SYNC");
   return sync != nullptr && std::string(sync) == "1";
+}
+
+// What a recorded run cannot do again is refused, before CUDA ends the recording without saying why.
+void not_while_recorded(const char* operation, Stream stream, const char* what) {
+  if (stream && stream == recorded())
+    throw Error(std::string(operation) + ": " + what + ", which a graph that is being recorded cannot repeat");
 }
 
 // Freed memory stays with us for the next call. The pool is our own: other libraries' settings are not touched.
@@ -65,7 +72,7 @@ void check(cudaError_t status, const char* operation) {
   if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver) throw NoDevice(text + "no device (" + words + ")");
   if (status == cudaErrorNoKernelImageForDevice)
     throw NoDevice(text + "this build has no code for the device; it has code for compute capability 8.0 and later");
-  if (cudaDeviceSynchronize() != cudaSuccess) {
+  if (!recorded() && cudaDeviceSynchronize() != cudaSuccess) {
     throw Error(text + words +
                 ", here or in an operation before: the CUDA context is lost and the process must restart "
                 "(RELPROP_CUDA_SYNC=1 names the operation); the backend 'cpu' stays usable");
@@ -77,7 +84,7 @@ void check(cudaError_t status, const char* operation) {
 void check_launch(const char* operation, Stream stream) {
   ++launches;
   check(cudaGetLastError(), operation);
-  if (waits_for_every_launch()) synchronize(operation, stream);
+  if (waits_for_every_launch() && !recorded()) synchronize(operation, stream);
 }
 
 std::vector<Device> devices() {
@@ -111,6 +118,7 @@ std::pair<int, int> versions() {
 }
 
 Stream own_stream(const char* operation) {
+  if (recorded()) return recorded();
   static std::mutex mutex;
   static std::map<int, Stream> streams;  // never destroyed: the driver may be gone before we are
   const int device = current_device(operation);
@@ -123,12 +131,15 @@ Stream own_stream(const char* operation) {
 }
 
 void synchronize(const char* operation, Stream stream) {
+  not_while_recorded(operation, stream, "waits for the device");
   ++waits;
   check(cudaStreamSynchronize(stream), operation);
 }
 
 void order(const char* operation, Stream before, Stream after) {
   if (before == after) return;
+  if (after == recorded() && after) return;  // what was there before the recording is done
+  not_while_recorded(operation, before, "goes on on another stream");
   cudaEvent_t event = nullptr;
   check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), operation);
   cudaError_t status = cudaEventRecord(event, before);
@@ -160,6 +171,10 @@ OnDevice::~OnDevice() {
 
 Buffer::Buffer(const char* operation, std::size_t bytes, Stream stream) : bytes_(bytes), stream_(stream) {
   if (bytes == 0) return;
+  if (stream && stream == recorded()) {
+    data_ = take_recorded(operation, bytes);
+    return;
+  }
   const int device = current_device(operation);
   const cudaError_t status = cudaMallocFromPoolAsync(&data_, bytes, pool(operation, device), stream);
   if (status == cudaErrorMemoryAllocation) {
@@ -178,19 +193,21 @@ Buffer::Buffer(const char* operation, std::size_t bytes, Stream stream) : bytes_
 }
 
 Buffer::~Buffer() {
-  if (!data_) return;
+  if (!data_ || give_back_recorded(data_)) return;
   held -= static_cast<Index>(bytes_);
   cudaFreeAsync(data_, stream_);
 }
 
 void upload(const char* operation, void* device, const void* host, std::size_t bytes, Stream stream) {
   if (bytes == 0) return;
+  not_while_recorded(operation, stream, "copies from host memory");
   ++uploads;
   check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), operation);
 }
 
 void begin_download(const char* operation, void* host, const void* device, std::size_t bytes, Stream stream) {
   if (bytes == 0) return;
+  not_while_recorded(operation, stream, "copies to host memory");
   ++downloads;
   check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream), operation);
 }

@@ -1,7 +1,8 @@
 // What our CUDA sources use of CUDA, for a compiler of plain C++: put this folder on the include path before CUDA's.
 //
 // One device whose memory is host memory, with a list of its allocations: what is copied or written outside of one is
-// an error. Streams do everything at once. RELPROP_EMULATE_DEVICES=0 is a machine without a GPU,
+// an error. Streams do everything at once, unless they are captured: then it is recorded, and done when the graph is
+// launched. RELPROP_EMULATE_DEVICES=0 is a machine without a GPU,
 // RELPROP_EMULATE_MEMORY the bytes of its memory.
 #pragma once
 
@@ -55,6 +56,9 @@ enum cudaError_t {
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureIsolation = 905,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
@@ -88,6 +92,10 @@ struct cudaMemPoolProps {
 };
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
+using cudaGraph_t = struct CUgraph_st*;
+using cudaGraphNode_t = struct CUgraphNode_st*;
+using cudaGraphExec_t = struct CUgraphExec_st*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 
 const char* cudaGetErrorString(cudaError_t);
@@ -118,7 +126,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* run, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t run);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 
 namespace emulate {
 
@@ -131,11 +147,17 @@ void fail_next(cudaError_t error, bool sticky);
 // Bytes that are allocated now.
 std::size_t allocated();
 
+// Does work that belongs on a stream: now, or when the graph that the stream is captured into is launched.
+void on_stream(cudaStream_t stream, std::function<void()> work);
+
 // kernel<<<grid, block, shared, stream>>>(arguments...)
 template <class... P>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, bool cooperative, P... arguments) {
-  run(name, grid, block, shared, [&] { kernel(arguments...); }, cooperative, shared > shared_default ? shared_most : shared_default);
-  check_memory(name);
+void launch(const char* name, cudaStream_t stream, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, bool cooperative,
+            P... arguments) {
+  on_stream(stream, [=] {
+    run(name, grid, block, shared, [&] { kernel(arguments...); }, cooperative, shared > shared_default ? shared_most : shared_default);
+    check_memory(name);
+  });
 }
 
 }  // namespace emulate

@@ -1,7 +1,10 @@
 // The emulated device: its memory and its errors.
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "cuda_runtime.h"
 
@@ -15,6 +18,25 @@ std::map<const unsigned char*, std::size_t> allocations;  // start → bytes
 std::size_t total = 0;
 cudaError_t next_error = cudaSuccess, sticky_error = cudaSuccess;
 thread_local cudaError_t last_error = cudaSuccess;
+
+// Work that is recorded in place of being done.
+using Steps = std::vector<std::function<void()>>;
+struct Capture {
+  Steps steps;
+  bool is_valid = true;
+};
+std::map<cudaStream_t, Capture> captures;  // by the stream that is captured
+std::atomic<std::uintptr_t> streams{0}, events{0};
+std::map<cudaEvent_t, cudaStream_t> recorded_on;  // events by the stream that they were recorded on last
+
+// Whether a stream is captured; `spoils`: by what cannot be.
+bool is_captured(cudaStream_t stream, bool spoils = false) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = captures.find(stream);
+  if (found == captures.end()) return false;
+  if (spoils) found->second.is_valid = false;
+  return true;
+}
 
 std::size_t setting(const char* name, std::size_t otherwise) {
   const char* value = std::getenv(name);
@@ -55,6 +77,9 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
   }
   return "unknown error";
 }
@@ -69,6 +94,9 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorNoKernelImageForDevice: return "no kernel image is available for execution on the device";
     case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureIsolation: return "dependency created on uncaptured work in another stream";
   }
   return "unrecognized error code";
 }
@@ -121,8 +149,9 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
   return answer();
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return answer(); }
-cudaError_t cudaMallocFromPoolAsync(void** data, std::size_t bytes, cudaMemPool_t, cudaStream_t) {
+cudaError_t cudaMallocFromPoolAsync(void** data, std::size_t bytes, cudaMemPool_t, cudaStream_t stream) {
   *data = nullptr;
+  if (is_captured(stream, true)) return answer(cudaErrorStreamCaptureUnsupported);  // stricter than CUDA: no nodes of memory
   const cudaError_t error = answer(bytes == 0 ? cudaErrorInvalidValue : cudaSuccess);
   if (error != cudaSuccess) return error;
   const std::lock_guard<std::mutex> lock(mutex);
@@ -138,7 +167,8 @@ cudaError_t cudaMallocFromPoolAsync(void** data, std::size_t bytes, cudaMemPool_
   *data = memory + red_zone;
   return cudaSuccess;
 }
-cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
+cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
+  if (is_captured(stream, true)) return answer(cudaErrorStreamCaptureUnsupported);
   if (data) {
     const std::lock_guard<std::mutex> lock(mutex);
     const auto found = allocations.find(static_cast<unsigned char*>(data));
@@ -150,17 +180,17 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
   }
   return answer();
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   const bool fits = (!to_device || inside(to, bytes)) && (!from_device || inside(from, bytes));
   const cudaError_t error = answer(fits ? cudaSuccess : cudaErrorInvalidValue);
-  if (error == cudaSuccess && bytes) std::memmove(to, from, bytes);
+  if (error == cudaSuccess && bytes) emulate::on_stream(stream, [=] { std::memmove(to, from, bytes); });
   return error;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   const cudaError_t error = answer(inside(to, bytes) ? cudaSuccess : cudaErrorInvalidValue);
-  if (error == cudaSuccess && bytes) std::memset(to, value, bytes);
+  if (error == cudaSuccess && bytes) emulate::on_stream(stream, [=] { std::memset(to, value, bytes); });
   return error;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* all) {
@@ -183,22 +213,115 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const voi
   return answer();
 }
 
-cudaError_t cudaDeviceSynchronize() { return answer(); }
+cudaError_t cudaDeviceSynchronize() {
+  bool any = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (auto& [stream, capture] : captures) {
+      capture.is_valid = false;
+      any = true;
+    }
+  }
+  return answer(any ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = reinterpret_cast<cudaStream_t>(std::uintptr_t(16));  // streams do everything at once: one is enough
+  *stream = reinterpret_cast<cudaStream_t>(++streams * 16);
   return answer();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return answer(); }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return answer(); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return answer(); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return answer(is_captured(stream, true) ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(std::uintptr_t(16));
+  *event = reinterpret_cast<cudaEvent_t>(++events * 16);
   return answer();
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return answer(); }
-cudaError_t cudaEventDestroy(cudaEvent_t) { return answer(); }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    recorded_on[event] = stream;
+  }
+  return answer();
+}
+// A captured stream and one that is not have nothing to wait for in each other. (CUDA would capture the other one too.)
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  cudaStream_t other = stream;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (recorded_on.count(event)) other = recorded_on[event];
+  }
+  const bool meets = other != stream && (is_captured(stream, true) || is_captured(other, true));
+  return answer(meets ? cudaErrorStreamCaptureIsolation : cudaSuccess);
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return answer(); }
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    recorded_on.erase(event);
+  }
+  return answer();
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const cudaError_t error = answer(is_captured(stream, true) ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (error == cudaSuccess) captures[stream] = {};
+  return error;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  Capture capture;
+  capture.is_valid = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = captures.find(stream);
+    if (found != captures.end()) {
+      capture = std::move(found->second);
+      captures.erase(found);
+    }
+  }
+  const cudaError_t error = answer(capture.is_valid ? cudaSuccess : cudaErrorStreamCaptureInvalidated);
+  if (error == cudaSuccess) *graph = reinterpret_cast<cudaGraph_t>(new Steps(std::move(capture.steps)));
+  return error;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, std::size_t* count) {
+  *count = reinterpret_cast<Steps*>(graph)->size();
+  return answer();
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* run, cudaGraph_t graph, unsigned long long) {
+  *run = nullptr;
+  const cudaError_t error = answer();
+  if (error == cudaSuccess) *run = reinterpret_cast<cudaGraphExec_t>(new Steps(*reinterpret_cast<Steps*>(graph)));
+  return error;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t stream) {
+  const cudaError_t error = answer(is_captured(stream, true) ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+  if (error == cudaSuccess)
+    for (const auto& step : *reinterpret_cast<Steps*>(run)) step();
+  return error;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t run) {
+  delete reinterpret_cast<Steps*>(run);
+  return answer();
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete reinterpret_cast<Steps*>(graph);
+  return answer();
+}
 
 namespace emulate {
+
+void on_stream(cudaStream_t stream, std::function<void()> work) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = captures.find(stream);
+    if (found != captures.end()) {
+      found->second.steps.push_back(std::move(work));
+      return;
+    }
+  }
+  work();
+}
 
 void check_memory(const char* name) {
   const std::lock_guard<std::mutex> lock(mutex);
