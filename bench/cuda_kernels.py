@@ -15,6 +15,7 @@ import numpy as np
 import typer
 
 import pyref
+import relprop
 from bench import report
 from relprop import cuda
 
@@ -171,6 +172,53 @@ def recurrent(steps=500, inputs=64):
                 yield f"{name} DeepLIFT", call, 2 * read + (gates + 1) * one, gates * block
 
 
+def normalised():
+    """Statistics of runs of values, and windows over channels: each moves what it reads and writes once."""
+    for shape, weights in (((64, 197, 768), (768,)), ((8, 4096, 4096), (4096,))):
+        x, w = array(*shape), array(*weights)
+        yield f"layer_norm of {shape}", lambda x=x, w=w: cuda.layer_norm_forward(x, w, w), size(shape, shape), 0
+        call = lambda x=x, w=w: cuda.layer_norm_gradient(x, w, w, x)  # noqa: E731
+        yield f"layer_norm gradient of {shape}", call, size(shape, shape, shape), 0
+        call = lambda x=x, w=w: cuda.layer_norm_relevance(x, w, w, x, RULES["epsilon"], z=x)  # noqa: E731
+        yield f"layer_norm epsilon of {shape}", call, size(*[shape] * 5), 0  # x again for its scales, and the product's
+    shape = (32, 64, 112, 112)
+    x, w = array(*shape), array(shape[1])
+    yield "group_norm 32", lambda: cuda.group_norm_forward(x, w, w, 32), size(shape, shape), 0
+    yield "local_response_norm", lambda: cuda.local_response_norm_forward(x, 5), size(shape, shape), 0
+    small, large = (32, 64, 56, 56), (32, 64, 112, 112)
+    v, G = array(*small), array(*large)
+    for mode in ("nearest", "bilinear"):
+        call = lambda mode=mode: cuda.upsample_forward(v, large[2:], mode)  # noqa: E731
+        yield f"upsample {mode}", call, size(small, large), 0
+        call = lambda mode=mode: cuda.upsample_gradient(v, large[2:], G, mode)  # noqa: E731
+        yield f"upsample {mode} gradient", call, size(small, large), 0
+
+
+SINGLE_BACKWARD = {
+    "gradient": {},
+    "gradient_times_input": {},
+    "saliency": {},
+    "guided_backprop": {},
+    "deconvnet": {},
+    "lrp": {"rule": "epsilon_plus"},
+    "deep_taylor": {"low": -9.0, "high": 9.0},
+    "deeplift": {},
+}
+
+
+def latency():
+    """One digit from host memory and its attribution back, call by call and as one graph: end to end, with waits."""
+    network, (images, _) = relprop.zoo("digits-cnn-relu"), relprop.digits()
+    x = images[:1].astype(np.float32)
+    for method, options in SINGLE_BACKWARD.items():
+        call = lambda method=method, options=options: relprop.explain(  # noqa: E731
+            network, x, method, backend="cuda", progress=False, **options
+        )
+        yield f"digits CNN {method}", call, 0, 0
+        recorded = relprop.compile(network, x, method, backend="cuda", graph=True, **options)
+        yield f"digits CNN {method}, one graph", lambda recorded=recorded: recorded(x), 0, 0
+
+
 def seconds(call, least=0.2):
     """Of one call: the best of three runs that last at least so long."""
     call()
@@ -197,20 +245,20 @@ def main(save: Annotated[str, typer.Option(help="Folder for the results")] = "")
     driver = subprocess.run(
         ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
     ).stdout.strip()
-    rows, copy = [], None
-    for group in (elementwise, averages, rows, dense, conv, other_affine, recurrent):
+    results, copy = [], None
+    for group in (elementwise, averages, rows, normalised, dense, conv, other_affine, recurrent, latency):
         for name, call, moved, flops in group():
             time = seconds(call)
             copy = copy or moved / time
             row = {"name": name, "seconds": time, "bytes": moved, "flops": flops, "of copy": moved / time / copy}
-            rows.append(row)
+            results.append(row)
             bandwidth, rate = moved / time / 1e9, flops / time / 1e12
             print(f"{name:<32} {time * 1e6:10.1f} µs {bandwidth:8.0f} GB/s {row['of copy']:6.2f} {rate:8.2f} TFLOP/s")
-    print(f"{len(rows)} kernels on {driver}")
+    print(f"{len(results)} kernels on {driver}")
     if save:
         folder = Path(save)
         folder.mkdir(parents=True, exist_ok=True)
-        result = {"device": driver, "machine": report.machine(), "rows": rows}
+        result = {"device": driver, "machine": report.machine(), "rows": results}
         (folder / f"{driver.split(',')[0].replace(' ', '-').lower()}.json").write_text(json.dumps(result, indent=1))
 
 
