@@ -76,10 +76,10 @@ class Device:
         self._module, self._compiled = module, module.compiled
         self._first, guest = next(iter(guests.items()))
         self._from_host = not guest.on_device
-        self._looked_at: list[tuple[Any, Callable[[], Any]]] = []  # (whether all is well, what raises where it is not)
+        self.looked_at: list[tuple[Any, Callable[[], Any]]] = []  # (whether all is well, what raises where it is not)
         boxed = {name: self._boxed(getattr(module, name)) for name in ("dense_relevance", "conv_relevance")}
         self.backend = SimpleNamespace(**vars(module) | boxed | {"check_finite": self._check_finite})
-        self._device = self._compiled.current_device()
+        self.device = self._compiled.current_device()
         if self._from_host:
             return
         stream, self._hand_back = None, lambda array: array
@@ -89,8 +89,8 @@ class Device:
         # Where nobody says which stream results are read on, nobody knows when ours is done.
         self._must_wait = stream is None and not isinstance(guest.array, self._compiled.Array)
         if hasattr(guest.array, "__dlpack_device__"):
-            self._device = int(guest.array.__dlpack_device__()[1])
-        self._before = self._compiled.use_device(self._device), self._compiled.use_stream(stream)
+            self.device = int(guest.array.__dlpack_device__()[1])
+        self._before = self._compiled.use_device(self.device), self._compiled.use_stream(stream)
 
     def leave(self, error=None):
         """Back to the stream and the device before, whatever happened.
@@ -139,9 +139,9 @@ class Device:
         if is_host and array.dtype == object:
             raise TypeError(f"{name} has dtype object, and only the backend 'pyref' computes with Python's objects")
         entered = self._compiled.entered(array)
-        if not is_host and entered.size and entered.device != self._device:
+        if not is_host and entered.size and entered.device != self.device:
             raise RuntimeError(
-                f"{name} is on device {entered.device} and {self._first} is on device {self._device}; "
+                f"{name} is on device {entered.device} and {self._first} is on device {self.device}; "
                 "move one to the other"
             )
         return entered
@@ -182,7 +182,7 @@ class Device:
     def _check_finite(self, name, array):
         if array.dtype.kind == "f":
             is_finite = self._compiled.reduce("finite", array, [True] * array.ndim, np.dtype(bool))
-            self._looked_at.append((is_finite, lambda: check_finite(name, self.read(array))))
+            self.looked_at.append((is_finite, lambda: check_finite(name, self.read(array))))
 
     def _boxed(self, relevance):
         """A relevance function that does not wait to see whether its input lies in the box of z^B."""
@@ -191,7 +191,7 @@ class Device:
             is_box = isinstance(rule, pyref.ZBox) and rule.out_of_range == "raise"
             if is_box and all(isinstance(bound, int | float) for bound in (rule.low, rule.high)):
                 is_inside = ~((x < rule.low) | (x > rule.high)).any()
-                self._looked_at.append((is_inside, lambda: rule.input_part(0, self.read(x))))
+                self.looked_at.append((is_inside, lambda: rule.input_part(0, self.read(x))))
                 return relevance(x, w, b, R, replace(rule, out_of_range="clip"), *args, **options)
             return relevance(x, w, b, R, rule, *args, **options)
 
@@ -214,7 +214,7 @@ class Device:
 
     def _judge(self, arrays=()):
         """The arrays in host memory, unless what was looked at is not well."""
-        looked_at, self._looked_at = self._looked_at, []
+        looked_at, self.looked_at = self.looked_at, []
         answers = self._compiled.to_host_together([*(is_well for is_well, _ in looked_at), *arrays])
         for (_, complain), is_well in zip(looked_at, answers, strict=False):
             if not is_well.all():

@@ -13,7 +13,7 @@ from relprop.recorded import Unrecorded, names_classes, record
 __all__ = ["Plan", "compile"]
 
 
-def compile(network, x, method="lrp", target=None, backend="auto", *, preset=None, **options):
+def compile(network, x, method="lrp", target=None, backend="auto", *, graph=False, preset=None, **options):
     """What `relprop.explain` does with these arguments, decided once: a call is then a flat list of kernel calls.
 
     `explain` does the same by itself from the third call with equal arguments on, for small networks; here it is done
@@ -22,11 +22,17 @@ def compile(network, x, method="lrp", target=None, backend="auto", *, preset=Non
     Parameters
         x        a batch of the shape and dtype of all that will be explained; its numbers do not matter
         target   as `explain`; where classes are named here a call may name others
+        graph    on "cuda": record all that the device does as one CUDA graph, which a call launches as a whole. It pays
+                 where starting kernels takes longer than they do: small networks and batches. Parameters, and how
+                 products are formed (`relprop.cuda.set_precision`), are those of the recording
         network, method, backend, preset, options   as `explain`
     Returns
         `Plan`
     Raises
-        as `explain`
+        as `explain`, and with graph=True
+        ValueError    another backend than "cuda"
+        RuntimeError  a method that looks at numbers on its way, or draws random ones: the operation is named that
+                      cannot be repeated
     Example
         >>> import numpy as np, relprop
         >>> images, labels = relprop.digits()
@@ -37,6 +43,10 @@ def compile(network, x, method="lrp", target=None, backend="auto", *, preset=Non
         >>> plan.recorded, bool(np.array_equal(a.values, b.values))
         (True, True)
     """
+    if graph:
+        from relprop.capture import GraphPlan  # it is a Plan
+
+        return GraphPlan(network, x, method, target, backend, preset, options)
     return Plan(network, x, method, target, backend, preset, options)
 
 
@@ -52,10 +62,8 @@ class Plan:
     """
 
     def __init__(self, network, x, method, target, backend, preset, options):
-        self._network, self._method, self._backend = network, method, backend
-        self._preset, self._options = preset, options
-        self._target = target if isinstance(target, np.ndarray) else enter_options("target", target)
-        first = explain(network, x, method, self._target, backend, preset=preset, progress=False, **options)
+        self._begin(network, method, target, backend, preset, options)
+        first = self._explain(x, self._target)
         self._sizes = {name: (tuple(a.shape), a.dtype) for name, a in by_name(network, x).items()}
         self._recording, self.why = None, ""
         if first.backend != "cpu":
@@ -69,6 +77,11 @@ class Plan:
                 self._recording = record(method, resolve("cpu")[1], network, arrays, self._target, decided)
             except Unrecorded as why:
                 self.why = str(why)
+
+    def _begin(self, network, method, target, backend, preset, options):
+        self._network, self._method, self._backend = network, method, backend
+        self._preset, self._options = preset, options
+        self._target = target if isinstance(target, np.ndarray) else enter_options("target", target)
 
     @property
     def recorded(self):
@@ -90,20 +103,8 @@ class Plan:
         """
         began = perf_counter()
         arrays = by_name(self._network, x)
-        for name, array in arrays.items():
-            shape, dtype = self._sizes.get(name, ((), None))
-            if name in self._sizes and tuple(array.shape) != shape:
-                raise ValueError(f"{name} has shape {tuple(array.shape)}, but the plan was compiled for {shape}")
-            if name in self._sizes and array.dtype != dtype:
-                raise TypeError(f"{name} has dtype {array.dtype}, but the plan was compiled for {dtype}")
-        if target is None:
-            target = self._target
-        elif self._target is None:
-            raise ValueError(
-                "target is given, but the plan was compiled for the arg-max class; compile it with a target"
-            )
-        else:
-            target = target if isinstance(target, np.ndarray) else enter_options("target", target)
+        self._check(arrays)
+        target = self._chosen(target)
         if self._recording is not None and names_classes(target) and arrays.keys() == self._sizes.keys():
             guests = {name: enter(name, array) for name, array in arrays.items()}
             if not any(guest.on_device for guest in guests.values()):
@@ -112,6 +113,26 @@ class Plan:
                 if result is not None:
                     many = isinstance(x, Mapping)
                     return attributed(result, guests, self._network, "cpu", self._preset, began, many)
-        return explain(
-            self._network, x, self._method, target, self._backend, preset=self._preset, progress=False, **self._options
-        )
+        return self._explain(x, target)
+
+    def _explain(self, x, target):
+        about = {"preset": self._preset, "progress": False}
+        return explain(self._network, x, self._method, target, self._backend, **about, **self._options)
+
+    def _check(self, arrays):
+        for name, array in arrays.items():
+            shape, dtype = self._sizes.get(name, ((), None))
+            if name in self._sizes and tuple(array.shape) != shape:
+                raise ValueError(f"{name} has shape {tuple(array.shape)}, but the plan was compiled for {shape}")
+            if name in self._sizes and array.dtype != dtype:
+                raise TypeError(f"{name} has dtype {array.dtype}, but the plan was compiled for {dtype}")
+
+    def _chosen(self, target):
+        """The target of a call."""
+        if target is None:
+            return self._target
+        if self._target is None:
+            raise ValueError(
+                "target is given, but the plan was compiled for the arg-max class; compile it with a target"
+            )
+        return target if isinstance(target, np.ndarray) else enter_options("target", target)

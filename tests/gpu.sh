@@ -87,7 +87,7 @@ print(len(c.KERNELS), \"kernels for\", c.devices())"' "$python"
     ;;
   test)
     needs_device
-    for file in "${parity[@]}" tests/test_device.py tests/test_cuda_network.py; do
+    for file in "${parity[@]}" tests/test_device.py tests/test_cuda_network.py tests/test_capture.py; do
       step "$(basename "$file" .py)" bash -c 'tests_of "$@"' - "$file" -k "cuda and not emulated"
     done
     step test_cuda bash -c 'tests_of "$@"' - tests/test_cuda.py
@@ -99,7 +99,7 @@ print(len(c.KERNELS), \"kernels for\", c.devices())"' "$python"
     # Few examples: a kernel runs a hundred times slower here.
     export HYPOTHESIS_PROFILE=sanitize
     for tool in memcheck racecheck initcheck; do
-      for file in "${parity[@]}" tests/test_device.py; do
+      for file in "${parity[@]}" tests/test_device.py tests/test_capture.py; do
         step "$tool-$(basename "$file" .py)" compute-sanitizer --tool "$tool" --error-exitcode 9 --target-processes all \
           "$python" -m pytest -q -p no:cacheprovider "$file" -k "cuda and not emulated and float32"
       done
