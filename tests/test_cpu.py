@@ -14,6 +14,7 @@ import pytest
 from parity import values
 
 import pyref
+import relprop
 import relprop.cpu as cpu
 from relprop import _core
 
@@ -133,6 +134,50 @@ def test_passes(rule, kind, is_known, forward, back):
     _core.reset_counters()
     cpu.dense_relevance(x, w, b, R, rule, z if is_known else None)
     assert _core.counters()["flops"] == (forward + back) * 2 * n * i * o
+
+
+def test_gamma_behind_a_relu_is_one_pass_each_way():
+    """Relevance then arrives only where z > 0, and the two forms of γ are one. Not so where the layer feeds a sum."""
+    n, i, o = 8, 300, 40
+    x, w, b, R = arrays(n, i, o, np.float32, POSITIVE)
+    z = pyref.dense_forward(x, w, b)
+    for given, passes in ((np.where(z > 0, R, 0), 1 + 1), (R, 1 + 2)):
+        _core.reset_counters()
+        cpu.dense_relevance(x, w, b, given, pyref.Gamma(), z)
+        assert _core.counters()["flops"] == passes * 2 * n * i * o
+
+
+# Passes over the weights beside the forward one, of a convolution that sees the input, of one behind a ReLU, and of
+# dense layers behind one.
+COMPOSITE_PASSES = {
+    "epsilon": ((0, 1), (0, 1), (0, 1)),
+    "epsilon_plus": ((2, 2), (1, 1), (0, 1)),
+    "epsilon_plus_flat": ((0, 0), (1, 1), (0, 1)),
+    "epsilon_alpha2_beta1": (
+        (1 + 4, 4),
+        (2, 2),
+        (0, 1),
+    ),  # 27 contributions: units nearly of one sign, which are not had by size
+    "epsilon_gamma_box": ((2, 2), (1, 1), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("composite", COMPOSITE_PASSES)
+def test_passes_of_a_network(composite):
+    rng = np.random.default_rng(0)
+    shapes = {"first": (8, 3, 3, 3), "second": (8, 8, 3, 3)}
+    first, second = (rng.normal(size=shape).astype(np.float32) for shape in shapes.values())
+    third, fourth = (rng.normal(size=shape).astype(np.float32) for shape in ((8 * 36, 20), (20, 5)))
+    features = [pyref.Conv(first, None, padding=1), pyref.ReLU(), pyref.Conv(second, None, padding=1), pyref.ReLU()]
+    classifier = [pyref.MaxPool(2), pyref.Flatten(), pyref.Dense(third, None), pyref.ReLU(), pyref.Dense(fourth, None)]
+    network = pyref.Network.sequential(features + classifier)
+    x = rng.uniform(-1, 1, size=(2, 3, 12, 12)).astype(np.float32)
+    size = [2 * 2 * 144 * first.size, 2 * 2 * 144 * second.size, 2 * 2 * (third.size + fourth.size)]
+    low_high = {"low": -1.0, "high": 1.0} if "box" in composite else {}
+    _core.reset_counters()
+    relprop.explain(network, x, method="lrp", rule=composite, target=1, backend="cpu", **low_high)
+    want = sum((1 + sum(passes)) * flops for passes, flops in zip(COMPOSITE_PASSES[composite], size, strict=True))
+    assert _core.counters()["flops"] == want
 
 
 def test_a_unit_of_one_sign_sends_alpha_beta_the_accurate_way():

@@ -1,7 +1,8 @@
 """Level 2: every rule on every layer that has kernels, against pyref in wider arithmetic, within its own bound.
 
-What is drawn: shapes with empty and single axes, memory layouts, signs, zeros of both signs, magnitudes, whether
-z is known; R is independent of z. The worst error/bound of each rule is printed at the end of the run.
+What is drawn: shapes with empty and single axes, memory layouts, signs, zeros of both signs, magnitudes, whether z is
+known; R is independent of z, or there where z > 0 alone, as behind a ReLU. The worst error/bound of each rule is
+printed at the end of the run.
 """
 
 import numpy as np
@@ -61,6 +62,11 @@ def test_dense(backend, dtype, data):
     assert_within(backend.dense_tangent(x, w, b, x), want, bound, dtype, "dense tangent")
 
 
+def where_active(R, z):
+    """R as it comes through a ReLU that alone reads z."""
+    return np.where(z > 0, R, R.dtype.type(0))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", pyref.RULES)
 @given(data=st.data())
@@ -72,6 +78,8 @@ def test_dense_relevance(backend, name, dtype, data):
         b, R = None, x[..., ::-1]
     if name == "z_box" and rule.out_of_range == "raise":
         x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    if name != "pass_" and data.draw(st.booleans()):
+        R = where_active(R, pyref.dense_forward(x, w, b))
     arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule}
     if data.draw(st.booleans()):
         arguments["z"] = pyref.dense_forward(*(widened(a, dtype) for a in (x, w, b))).astype(dtype)
@@ -171,6 +179,8 @@ def test_windows_relevance(backend, kind, name, dtype, data):
         b, R, options = None, x[..., ::-1], {"groups": 1}
     if name == "z_box" and rule.out_of_range == "raise":
         x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    if name != "pass_" and data.draw(st.booleans()):
+        R = where_active(R, getattr(pyref, f"{kind}_forward")(x, w, b, **options))
     arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule, **options}
     wide_x, wide_w, wide_b, wide_R = (widened(a, dtype) for a in (x, w, b, R))
     if data.draw(st.booleans()):

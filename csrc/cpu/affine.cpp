@@ -253,6 +253,9 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
         has_room = true;  // for the shares: each takes its sum's place
       }
     }
+    if constexpr (Rule::is_guarded)
+      if (p + 1 == Rule::judged && !splitter.is_accurate(at.count))
+        return run(map, at, b, R, rule.otherwise(), constants, is_nonnegative, z, account);
     if (!part.is_carried) continue;
     splitter.bias_of[p] = part.bias;
     if (part.input == Factor::none) continue;
@@ -260,8 +263,6 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
     splitter.s[p] = has_room ? sums[p].data() : shares[p].data();
     carried[count++] = {part.input, part.weight, splitter.s[p]};
   }
-  if constexpr (Rule::is_guarded)
-    if (!splitter.is_accurate(at.count)) return run(map, at, b, R, rule.otherwise(), constants, is_nonnegative, z, account);
   splitter.run(at.count, account);
   map.carry(at, carried, count, constants);
 }

@@ -81,6 +81,7 @@ template <class T>
 struct AlphaBetaBySize : AlphaBeta<T> {
   static constexpr int max_parts = 2;
   static constexpr bool is_guarded = true;
+  static constexpr int judged = 2;
 
   HD int parts() const { return 2; }
   HD Part part(int p) const {

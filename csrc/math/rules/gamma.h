@@ -139,11 +139,40 @@ struct GammaBySign : GammaBySize<T> {
   }
 };
 
+// form="generalised" where every x ≥ 0 and relevance arrives only where z > 0, as it does where a ReLU is the one that
+// reads z: contributions then have the signs of the weights, and only those that agree with z > 0 are raised, which is
+// form="weight". The mean square of rms would be taken over units without relevance too.
+template <class T>
+struct GammaWhereActive : GammaRaised<T> {
+  static constexpr int max_parts = 2;
+  static constexpr bool is_guarded = true;
+  static constexpr int judged = 1;
+
+  HD int parts() const { return 2; }
+  HD Part part(int p) const {
+    if (p == 1) return GammaRaised<T>::part(0);
+    return {Factor::plain, Factor::plain, this->bias == Bias::ignore ? Factor::none : Factor::plain, true, false};
+  }
+  HD bool is_accurate(const T* z) const { return z[0] > 0; }
+  GammaBySign<T> otherwise() const { return {{*this}}; }
+
+  HD T denominator(int k, const T* z) const { return GammaRaised<T>::denominator(k, z + 1); }
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    s[0] = T(0);
+    GammaRaised<T>::split(R, z + 1, e, s + 1);
+  }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    GammaRaised<T>::kept(R, z + 1, e, by_stabilizer, dropped);
+  }
+};
+
 template <class T>
 template <class Schedule>
 void Gamma<T>::lower(const Known& known, Schedule&& run) const {
   if (by_weight())
     run(GammaRaised<T>{*this});
+  else if (known.nonnegative && stabilizer != Stabilizer::rms)
+    run(GammaWhereActive<T>{{*this}});
   else if (known.nonnegative || gamma > 1)
     run(GammaBySign<T>{{*this}});
   else

@@ -62,7 +62,8 @@ struct Parts {
   HD T weight_part(int p, T w) const { return apply(part(p).weight, w); }
   HD T bias_part(int p, T b) const { return apply(part(p).bias, b); }
 
-  // True in a lowering that has is_accurate(z), to be asked of every unit, and otherwise() for where it is not.
+  // True in a lowering that has is_accurate(z), to be asked of every unit that has relevance, and otherwise() for where
+  // it is not. The question looks at the first `judged` parts of z.
   static constexpr bool is_guarded = false;
 
   template <class Schedule>
