@@ -498,7 +498,7 @@ constexpr Index sums_at_once = 1 << 17;  // so many of a job
 constexpr Index channels_looked_at = 4;  // one of so many, for the share of zeros
 constexpr Index most_left = 2;           // of `in_all` products, where this is less work
 constexpr Index in_all = 3;
-constexpr Index places_that_pay = 64;  // for packing weights: so many spared products of each
+constexpr Index places_that_pay = 16;  // for packing weights: so many spared products of each
 
 // A source that is not 0, and where the weights of its channel begin.
 template <class T>
