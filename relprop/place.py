@@ -78,7 +78,8 @@ class Device:
         self._from_host = not guest.on_device
         self.looked_at: list[tuple[Any, Callable[[], Any]]] = []  # (whether all is well, what raises where it is not)
         boxed = {name: self._boxed(getattr(module, name)) for name in ("dense_relevance", "conv_relevance")}
-        self.backend = SimpleNamespace(**vars(module) | boxed | {"check_finite": self._check_finite})
+        looking = {"check_finite": self._check_finite, "embedding_forward": self._embedding_forward}
+        self.backend = SimpleNamespace(**vars(module) | boxed | looking)
         self.device = self._compiled.current_device()
         if self._from_host:
             return
@@ -183,6 +184,14 @@ class Device:
         if array.dtype.kind == "f":
             is_finite = self._compiled.reduce("finite", array, [True] * array.ndim, np.dtype(bool))
             self.looked_at.append((is_finite, lambda: check_finite(name, self.read(array))))
+
+    def _embedding_forward(self, ids, table):
+        """Rows of a table, and whether there are such rows is judged later."""
+        if table.ndim == 0:
+            return self._module.embedding_forward(ids, table)
+        y, outside = self._compiled.embedding_looked_up(ids, table)
+        self.looked_at.append((outside == 0, lambda: pyref.embedding_forward(self.read(ids), self.read(table))))
+        return y
 
     def _boxed(self, relevance):
         """A relevance function that does not wait to see whether its input lies in the box of z^B."""

@@ -103,9 +103,16 @@ def test_a_target_that_looks_at_numbers_is_refused(cuda):
         graph(NETWORKS["mlp"], inputs("mlp"), "gradient", np.ones_like)
 
 
-def test_an_embedding_looks_at_ids_and_is_refused(cuda):
-    with pytest.raises(RuntimeError, match="embedding_forward: copies to host memory"):
-        graph(WORDS, RNG.integers(0, 5, (2, 4)), "gradient")
+@pytest.mark.parametrize("method", ["gradient", "lrp", "deeplift"])
+def test_words_are_looked_up_in_a_graph(cuda, method):
+    examples = [RNG.integers(0, 5, (2, 4)) for _ in range(2)]
+    assert_repeats(cuda, WORDS, examples, method)
+    explain = graph(WORDS, examples[0], method)
+    with pytest.raises(ValueError, match="ids holds 8 values outside 0 to 4"):
+        explain(examples[1] + 5)
+    with pytest.raises(ValueError, match="ids holds 8 values outside 0 to 4"):
+        relprop.explain(WORDS, examples[1] + 5, method, TARGET, "cuda")
+    assert_same_bits(explain(examples[0]), relprop.explain(WORDS, examples[0], method, TARGET, "cuda"))
 
 
 # ---- arrays in device memory ----

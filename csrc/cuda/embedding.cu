@@ -15,32 +15,27 @@ struct Rows {
   const Index* ids;
   const T* table;
   T* y;
-  int* found;
+  Index* outside;
 
   HD void operator()(Index i) const {
     const Index t = quotient(i, threads), e = i - t * threads, id = ids[t];
-    if (id < 0 || id >= rows)
-      *found = 1;
-    else if (e < width)
-      y[i] = table[id * width + e];
+    const bool is_row = id >= 0 && id < rows;
+    if (!is_row) *outside = 1;
+    if (e < width) y[i] = is_row ? table[id * width + e] : T(0);
   }
 };
 
 }  // namespace
 
 template <class T>
-bool embedding_forward(const char* operation, Stream stream, Index count, Index rows, Index width, const Index* ids, const T* table,
-                       T* y) {
-  const Numbers<int> found(operation, 1, stream);
-  clear(operation, found.data(), sizeof(int), stream);
+void embedding_forward(const char* operation, Stream stream, Index count, Index rows, Index width, const Index* ids, const T* table,
+                       T* y, Index* outside) {
+  clear(operation, outside, sizeof(Index), stream);
   const Index threads = std::max<Index>(1, width);
-  for_each_element(operation, stream, count * threads, Rows<T>{rows, width, threads, ids, table, y, found.data()});
-  int answer = 0;
-  download(operation, &answer, found.data(), sizeof answer, stream);
-  return answer == 0;
+  for_each_element(operation, stream, count * threads, Rows<T>{rows, width, threads, ids, table, y, outside});
 }
 
-template bool embedding_forward(const char*, Stream, Index, Index, Index, const Index*, const float*, float*);
-template bool embedding_forward(const char*, Stream, Index, Index, Index, const Index*, const double*, double*);
+template void embedding_forward(const char*, Stream, Index, Index, Index, const Index*, const float*, float*, Index*);
+template void embedding_forward(const char*, Stream, Index, Index, Index, const Index*, const double*, double*, Index*);
 
 }  // namespace relprop::cuda

@@ -5,10 +5,10 @@
 
 namespace relprop::cuda {
 
-// y (count, width): rows ids (count) of table (rows, width). Whether every id is a row, else y is unread; waits for the
-// answer.
+// y (count, width): rows ids (count) of table (rows, width), zeros for an id that is no row; outside: 1 where there is
+// such an id, else 0.
 template <class T>
-bool embedding_forward(const char* operation, Stream stream, Index count, Index rows, Index width, const Index* ids, const T* table,
-                       T* y);
+void embedding_forward(const char* operation, Stream stream, Index count, Index rows, Index width, const Index* ids, const T* table,
+                       T* y, Index* outside);
 
 }  // namespace relprop::cuda
