@@ -202,7 +202,8 @@ def _rows():
         against = ("torch_", "torch_gradient", *(("numpy_lstm", "torch_unrolled") if method == "lrp" else ()))
         yield Row(f"{method} lstm64 b16", "lstm", method, 16, options, against=against, reach=aim, small=short)
     for net, aim in (("mnist_mlp", 5), ("mnist_cnn", 20)):
-        yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, small=digits)
+        spec = {"small": digits, "note": _WINDOWS if net == "mnist_cnn" else ""}
+        yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, **spec)
     few_images = {"network": "digits-cnn-relu"}
     for metric, options in (
         ("morf_lerf", {"orders": 0, "seed": 0}),
@@ -259,6 +260,11 @@ _EXACT = (
     "2e-3: on so many kinks every fixed rule errs as 1/m. Weights fitted to S (residual 0 with any m) and secants "
     "between gradients were tried: the residual goes, and the values are further from the exact ones than before "
     "(1.1 and 1.7 times in 50 nodes), so neither is offered."
+)
+_WINDOWS = (
+    "Captum takes 8 times the processor time, and more by the clock where its threads wait. Of ours, two "
+    "thirds are kernels on windows of 3 to 7 places a side, a third is the NumPy between them, for seven batches of "
+    "copies; what would be left to win is kernels that hand a window on without coming back to Python."
 )
 _SUBSETS = (
     "a random subset changes most of the image, so every copy is a forward pass of the convolutions, and the factor "

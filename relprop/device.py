@@ -38,6 +38,7 @@ METHODS = {
     "__int__": "as_int",
     "__index__": "as_index",
     "__float__": "as_float",
+    "get": "on_host",  # as CuPy calls it
 } | {name: name for name in ("astype", "copy", "reshape", "sum", "any", "all")}
 
 
@@ -106,6 +107,9 @@ class Arithmetic:
             shape = out.shape
         operands = [v if isinstance(v, self.Array) else float(v) for v in operands]
         return self._compiled.elementwise(SAME.get(name, name), operands, shape, computed, np.dtype(answered), out)
+
+    def on_host(self, x):
+        return self._compiled.to_host(x)
 
     # ---- new arrays ----
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Run:
         """S_c, per sample."""
         return target_value(self.v, self.record[self.output_ref])
 
-    @property
+    @cached_property
     def fitting(self):
         """How many samples to evaluate together: as many as hold eight million values, at most 128."""
         values = sum(int(np.prod(value.shape)) for value in self.record.values())

@@ -14,7 +14,7 @@ import numpy as np
 
 from pyref.layers.layer import Layer
 from pyref.methods.path import Segment, per_sample
-from pyref.numerics import is_exact, number_like, sum_samples, zeros_like
+from pyref.numerics import is_exact, number_like, on_host, sum_samples, zeros_like
 
 __all__ = ["ray", "hidden_units", "exact_pieces", "bisected_pieces", "along", "Report"]
 
@@ -123,7 +123,7 @@ def exact_pieces(run, segment, most, report, progress, inner):
             of = slice(part_of.index(part), part_of.index(part) + part_of.count(part))
             yield rows[of], {ref: part[of] for ref, part in parts.items()}
         alpha[going] = end
-        going = [walker for walker in going if alpha[walker] < until[walker]]
+        going = [walker for walker, goes_on in zip(going, on_host(end < stop).tolist(), strict=True) if goes_on]
         if not going:
             return
 
