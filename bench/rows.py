@@ -249,7 +249,7 @@ _FORWARD = (
     "window of zeros does not give zero, NaN spreads, and rounding is not bounded by an output's own terms."
 )
 _BACKWARD = (
-    "on one thread 1.1 to 1.2 times Captum's time. Beside what limits the forward pass: back through strides of 2 "
+    "on one thread 1.1 times Captum's time. Beside what limits the forward pass: back through strides of 2 "
     "convolutions reach 40 to 80% of SGEMM, and 27% back to the three channels of the image, where each source "
     "that is gathered meets three rows of weights. Memory: signals stay for a.at(node), where PyTorch frees each "
     "after its last use."
