@@ -203,13 +203,17 @@ def key_of(*decisions):
         return None
 
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
 def _frozen(value):
-    if value is None or isinstance(value, str | int | float):
-        return type(value), value
-    if isinstance(value, dict):
-        return dict, tuple((k, _frozen(v)) for k, v in value.items())
-    if isinstance(value, tuple | list):
-        return type(value), tuple(map(_frozen, value))
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind is dict:
+        return kind, tuple([(k, _frozen(v)) for k, v in value.items()])
+    if kind is tuple or kind is list:
+        return kind, tuple([_frozen(v) for v in value])
     if isinstance(value, pyref.Rule):
         hash(value)
         return value

@@ -203,7 +203,17 @@ class Tape:
     def _check_finite(self, name, array):
         array = self.now(array)
         pyref.check_finite(name, array)
-        self._steps.append(partial(pyref.check_finite, name, array))
+        if array.dtype.kind != "f":
+            return
+        finite = np.empty(array.shape, bool)
+        flat, isfinite, every = finite.reshape(-1), np.isfinite, np.logical_and.reduce
+
+        def look():  # pyref's own words take longer than a small kernel: only where there is something to say
+            isfinite(array, finite)
+            if not every(flat):
+                pyref.check_finite(name, array)
+
+        self._steps.append(look)
 
     def _wrapped(self, result, sources, moves):
         """(the result with its arrays traced, those that are no views of what went in)"""
