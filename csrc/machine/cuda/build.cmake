@@ -61,6 +61,10 @@ if(relprop_has_cuda)
   # Products are fused where a kernel says so and nowhere else: formulas round as on the host.
   target_compile_options(relprop_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false "SHELL:--Werror cross-execution-space-call"
                                               $<$<BOOL:${RELPROP_WERROR}>:SHELL:--Werror all-warnings>>)
+  if(CMAKE_CUDA_COMPILER_ID STREQUAL "NVIDIA" AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    # The matrix products are one file, which is still compiled when all others are done.
+    target_compile_options(relprop_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--split-compile=0>)
+  endif()
 endif()
 
 # Adds the CUDA kernels to the extension, and the emulated ones beside it.
