@@ -1,4 +1,4 @@
-#include "relprop/activation.h"
+#include "activation.h"
 
 #include "door.h"
 
@@ -7,14 +7,9 @@ using namespace relprop::bind;
 
 namespace {
 
-// Whether an activation is one of pyref's own: another class may define f as it likes, and runs as pyref runs it.
-bool is_compiled(const py::object& activation) {
-  return py::str(py::type::of(activation).attr("__module__")).equal(py::str("pyref.layers.activation"));
-}
-
 // The slopes of PReLU, which are an array.
 std::optional<py::array> slopes_of(const py::object& activation) {
-  if (!py::str(activation.attr("name")).equal(py::str(math::PReLU<float>::name))) return std::nullopt;
+  if (!is_prelu(activation)) return std::nullopt;
   return floats("slope", activation.attr("slope"));
 }
 
@@ -35,16 +30,7 @@ struct ActivationFor {
       of.slopes = slopes->size() == 1 ? nullptr : slopes->data();
       return;
     }
-    const auto name = py::cast<std::string>(activation.attr("name"));
-#define RELPROP_WHERE_NAMED(Activation)                                      \
-  if constexpr (!std::is_same_v<math::Activation<T>, math::PReLU<T>>)        \
-    if (name == math::Activation<T>::name) {                                 \
-      math::Activation<T> compiled{};                                        \
-      read_fields(activation, compiled);                                     \
-      of.activation = compiled;                                              \
-    }
-    FOR_EACH_ACTIVATION(RELPROP_WHERE_NAMED)
-#undef RELPROP_WHERE_NAMED
+    with_activation<T>(activation, [&](const auto& compiled) { of.activation = compiled; });
   }
 };
 
@@ -59,7 +45,7 @@ py::object filled(const py::object& activation, const py::array& z, const std::o
 }
 
 py::object activation_forward(const py::object& z_, const py::object& activation) {
-  if (!is_compiled(activation)) return reference("activation_forward", z_, activation);
+  if (!is_own(activation)) return reference("activation_forward", z_, activation);
   const auto z = floats("z", z_);
   const auto slope = slopes_of(activation);
   return with_widest({z, slope.value_or(z)}, [&](auto zero) -> py::object {
@@ -85,12 +71,12 @@ py::object times_derivative(const char* name, const py::object& z_, const py::ob
 }
 
 py::object activation_gradient(const py::object& z, const py::object& activation, const py::object& G) {
-  if (!is_compiled(activation)) return reference("activation_gradient", z, activation, G);
+  if (!is_own(activation)) return reference("activation_gradient", z, activation, G);
   return times_derivative("G", z, activation, G);
 }
 
 py::object activation_tangent(const py::object& z, const py::object& activation, const py::object& dz) {
-  if (!is_compiled(activation)) return reference("activation_tangent", z, activation, dz);
+  if (!is_own(activation)) return reference("activation_tangent", z, activation, dz);
   return times_derivative("dz", z, activation, dz);
 }
 
@@ -101,7 +87,7 @@ py::object activation_relevance(const py::object& z, const py::object&, const py
 
 py::object activation_ratio(const py::object& z_, const py::object& activation, const py::object& epsilon) {
   const auto by_pyref = [&] { return reference("activation_ratio", z_, activation, epsilon); };
-  if (!is_compiled(activation)) return by_pyref();
+  if (!is_own(activation)) return by_pyref();
   const auto z = floats("z", z_);
   const auto slope = slopes_of(activation);
   return with_widest({z, slope.value_or(z)}, [&](auto zero) -> py::object {
@@ -116,7 +102,7 @@ py::object activation_ratio(const py::object& z_, const py::object& activation, 
 }
 
 py::object activation_quotient(const py::object& z_, const py::object& z0_, const py::object& activation) {
-  if (!is_compiled(activation)) return reference("activation_quotient", z_, z0_, activation);
+  if (!is_own(activation)) return reference("activation_quotient", z_, z0_, activation);
   auto z = floats("z", z_), z0 = floats("z0", z0_);
   const bool one_z0 = z.ndim() > 1 && z0.ndim() == z.ndim() && z0.shape(0) == 1 && z.shape(0) != 1 &&
                       std::equal(z.shape() + 1, z.shape() + z.ndim(), z0.shape() + 1);

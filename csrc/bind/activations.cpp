@@ -1,7 +1,5 @@
 // pyref's activations, read field by field, and their scalar functions over arrays.
-#include "relprop/activation.h"
-
-#include "fields.h"
+#include "activation.h"
 
 using namespace relprop::bind;
 using namespace relprop::math;
@@ -23,28 +21,21 @@ struct Channels {
 // the dataclass; one with a slope per channel is a struct per channel.
 template <class T, class F>
 py::object map_activation(py::handle activation, const py::array& z, F&& f) {
-  const auto name = py::cast<std::string>(activation.attr("name"));
   auto out = empty_like<T>(z);
   const auto run = [&](const auto& of) {
     for (py::ssize_t i = 0; i < out.size(); ++i) out.mutable_data()[i] = f(of(i), i);
     return out;
   };
-  if (name == PReLU<T>::name) {
+  if (is_prelu(activation)) {
     const Channels channels(z);
     const auto slope = Array<T>(py::cast<py::array>(activation.attr("slope")));
     if (slope.size() != 1 && slope.size() != channels.count)
       throw py::value_error("slope has " + std::to_string(slope.size()) + " values, expected " + std::to_string(channels.count));
     return run([&](py::ssize_t i) { return PReLU<T>{{slope.data()[slope.size() == 1 ? 0 : channels.of(i)]}}; });
   }
-#define RELPROP_WHERE_NAMED(Activation)                  \
-  if (name == Activation<T>::name) {                     \
-    Activation<T> compiled{};                            \
-    read_fields(activation, compiled);                   \
-    return run([&](py::ssize_t) { return compiled; });   \
-  }
-  FOR_EACH_ACTIVATION(RELPROP_WHERE_NAMED)
-#undef RELPROP_WHERE_NAMED
-  throw py::value_error("activation '" + name + "' is not compiled");
+  return with_activation<T>(activation, [&](const auto& compiled) -> py::object {
+    return run([&](py::ssize_t) { return compiled; });
+  });
 }
 
 // y = f(activation, z, other) for each element.

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "bind/activation.h"
 #include "door.h"
 
 using namespace relprop;
@@ -13,15 +14,14 @@ namespace {
 
 // One of pyref's own: another class may define f as it likes, and has no kernel.
 void check_compiled(const char* operation, const py::object& activation) {
-  const py::object type = py::type::of(activation);
-  if (py::str(type.attr("__module__")).equal(py::str("pyref.layers.activation"))) return;
-  throw std::runtime_error(std::string(operation) + " has no CUDA kernel for " + py::str(type.attr("__qualname__")).cast<std::string>());
+  if (is_own(activation)) return;
+  const auto name = py::str(py::type::of(activation).attr("__qualname__")).cast<std::string>();
+  throw std::runtime_error(std::string(operation) + " has no CUDA kernel for " + name);
 }
 
 // The slopes of PReLU, which are an array.
 Argument slopes_of(const py::object& activation) {
-  const bool has_slopes = py::str(activation.attr("name")).equal(py::str(math::PReLU<float>::name));
-  return or_none("slope", has_slopes ? py::object(activation.attr("slope")) : py::object(py::none()));
+  return or_none("slope", is_prelu(activation) ? py::object(activation.attr("slope")) : py::object(py::none()));
 }
 
 // The activation for a z of this shape.
@@ -38,16 +38,7 @@ cuda::ActivationOf<T> activation_for(Call& call, const py::object& activation, c
     if (one) of.positions *= std::exchange(of.channels, 1);
     return of;
   }
-  const auto name = py::cast<std::string>(activation.attr("name"));
-#define RELPROP_WHERE_NAMED(Activation)                               \
-  if constexpr (!std::is_same_v<math::Activation<T>, math::PReLU<T>>) \
-    if (name == math::Activation<T>::name) {                          \
-      math::Activation<T> compiled{};                                 \
-      read_fields(activation, compiled);                              \
-      of.activation = compiled;                                       \
-    }
-  FOR_EACH_ACTIVATION(RELPROP_WHERE_NAMED)
-#undef RELPROP_WHERE_NAMED
+  with_activation<T>(activation, [&](const auto& compiled) { of.activation = compiled; });
   return of;
 }
 
