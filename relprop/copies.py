@@ -96,17 +96,20 @@ def copied_output(run, rows, leaf_values):
             if not readers[i]:  # nobody needs it any more, and its memory is still in the caches
                 changed.pop(i, None)
 
-    _carry(run, changed, rows, forget)
+    _carry(run, changed, rows, {}, forget)
     S = changed.get(run.output_ref)
     return target_value(np.take(run.v, rows, axis=0), _whole(S, run.record[run.output_ref], rows))
 
 
-def _carry(run, changed, rows, done=lambda node: None):
-    """Carry the changes {reference: change} of the leaves to every value that they reach."""
+def _carry(run, changed, rows, turned, done=lambda node: None):
+    """Carry the changes {reference: change} of the leaves to every value that they reach.
+
+    turned  {layer: its weights, row after row}, which the steps of a call share
+    """
     given = set(run.leaves.values())
     for node in run.network.nodes.values():
         if (node.name, 0) not in given and any(i in changed for i in node.inputs):
-            y = _through(run, node, [changed.get(i) for i in node.inputs], rows)
+            y = _through(run, node, [changed.get(i) for i in node.inputs], rows, turned)
             changed |= zip(node.refs, y if isinstance(y, tuple) else (y,), strict=True)
         done(node)
 
@@ -127,7 +130,7 @@ def _walked(run, rows, leaf_values):
         return None
     steps = -(-len(rows) // WALKS)
     index = np.minimum(np.arange(WALKS)[:, None] * steps + np.arange(steps), len(rows) - 1)
-    ref, walks = run.leaves[name], np.arange(WALKS)
+    ref, walks, turned = run.leaves[name], np.arange(WALKS), {}
     values = np.ascontiguousarray(values)
     now = run.repeated(rows[index[:, 0]].tolist(), {name: values[index[:, 0]]})
     scores = np.empty(len(rows), now.output.dtype)
@@ -139,7 +142,7 @@ def _walked(run, rows, leaf_values):
             now = run.repeated(rows[here].tolist(), {name: values[here]})
         elif change is not None:
             changed = {ref: change}
-            _carry(now, changed, walks)
+            _carry(now, changed, walks, turned)
             for at, what in changed.items():
                 _write(now.record[at], what)
         scores[here] = now.output
@@ -188,7 +191,7 @@ def _change(base, rows, values):
 # ── one node ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _through(run, node, x, rows):
+def _through(run, node, x, rows, turned):
     """What a change of some inputs of a node makes of its output."""
     layer, backend = node.layer, run.backend
     bases = run.record.inputs(node)
@@ -211,7 +214,7 @@ def _through(run, node, x, rows):
                 by = change.values - base[rows[:, None], change.places]
                 if np.isfinite(by).all():
                     y = np.take(run.record.output(node), rows, axis=0)
-                    return Whole(_add_change(layer, by, change, y))
+                    return Whole(_add_change(turned, layer, by, change, y))
     elif isinstance(layer, pyref.Add | pyref.Concat) and all(c is None or isinstance(c, Window) for c in x):
         found = _together(backend, layer, x, bases, rows)
         if found is not None:
@@ -358,19 +361,16 @@ def _entries(change, base):
     return Entries(change.values.reshape(b, -1), places.reshape(b, -1), window)
 
 
-_rows: WeakKeyDictionary = WeakKeyDictionary()  # {layer: its weights, row after row}
-
-
-def _in_rows(layer):
+def _in_rows(turned, layer):
     """The weights of a dense layer with each row in one piece; they may lie transposed, as PyTorch has them."""
     if layer.w.flags.c_contiguous:
         return layer.w
-    if layer not in _rows:
-        _rows[layer] = np.ascontiguousarray(layer.w)
-    return _rows[layer]
+    if layer not in turned:
+        turned[layer] = np.ascontiguousarray(layer.w)
+    return turned[layer]
 
 
-def _add_change(layer, by, change, y):
+def _add_change(turned, layer, by, change, y):
     """y + (x' - x) W over the changed entries, in place. Copies whose entries are the same share a matrix product.
 
     Where all copies change windows of one part of an image it is one product over that part: many factors are 0, but a
@@ -379,7 +379,7 @@ def _add_change(layer, by, change, y):
     places, w = change.places, layer.w
     small = places.shape[1] * w.shape[1] * w.itemsize <= ROWS and w.nbytes <= TURNED
     if small and w.dtype == by.dtype == y.dtype and by.dtype in (np.float32, np.float64):
-        _core.dense_update(y, _in_rows(layer), np.ascontiguousarray(places, np.int64), by)
+        _core.dense_update(y, _in_rows(turned, layer), np.ascontiguousarray(places, np.int64), by)
         return y
     if places.shape[1] == 1:
         y += by * w[places[:, 0]]

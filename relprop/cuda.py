@@ -12,7 +12,7 @@ The module imports everywhere. Where the kernels are not built, or there is no d
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -24,6 +24,7 @@ from pyref.layers.recurrent import RecurrentRecord
 from relprop import _core
 from relprop._mirror import fill
 from relprop.device import speak_numpy
+from relprop.parameters import flat, with_parameters
 
 KERNELS = tuple(
     f"{layer}_{function}"
@@ -105,7 +106,7 @@ def _without_kernel(function, name, compiled, why):
     def reference(*args, **options):
         if compiled is None:
             _not_built(why)()
-        for x in _flat([*args, *options.values()]):
+        for x in flat([*args, *options.values()]):
             if isinstance(x, np.ndarray):
                 raise RuntimeError(
                     f"{name} has no CUDA kernel; it is pyref's on arrays in device memory, not on "
@@ -151,14 +152,9 @@ def _through_the_door(kernel, compiled):
     return call
 
 
-def _flat(values):
-    for v in values:
-        yield from _flat(v) if isinstance(v, tuple | list) else (v,)
-
-
 def _library(values, compiled):
     """The module that the device arrays among the arguments belong to; None if they are ours or NumPy's."""
-    for x in _flat(values):
+    for x in flat(values):
         if isinstance(x, np.ndarray | np.generic | compiled.Array):
             continue
         if hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__"):
@@ -212,36 +208,9 @@ class Preparation:
 
     def __call__(self, network):
         what = f"prepared by {self._compiled.__name__}"
-        return network.remember(what, self._compiled.current_device(), lambda: self._prepare(network))
-
-    def _prepare(self, network):
-        parameters = {name: dict(_parameters(node.layer)) for name, node in network.nodes.items()}
-        arrays = {
-            id(v): v for own in parameters.values() for value in own.values() for v in _flat([value]) if v is not None
-        }
-        there = dict(zip(arrays, self._compiled.lasting(list(arrays.values())), strict=True))
-
-        def moved(value):
-            return tuple(map(moved, value)) if isinstance(value, tuple | list) else there.get(id(value))
-
-        return network.with_layers(
-            {
-                name: replace(network.nodes[name].layer, **{field: moved(value) for field, value in own.items()})
-                for name, own in parameters.items()
-                if own
-            }
+        return network.remember(
+            what, self._compiled.current_device(), lambda: with_parameters(network, self._compiled.lasting)
         )
-
-
-def _parameters(layer):
-    """(field, array or tuple of arrays) of each of a layer's parameters."""
-    numbers = np.floating if isinstance(layer, pyref.Shift | pyref.Scale) else ()  # a constant with a dtype is an array
-    for field in fields(layer) if is_dataclass(layer) else ():
-        arrays = [v for v in _flat([getattr(layer, field.name)]) if v is not None]
-        if arrays and all(
-            (isinstance(v, np.ndarray) and v.dtype.kind == "f") or isinstance(v, numbers) for v in arrays
-        ):
-            yield field.name, getattr(layer, field.name)
 
 
 prepare: Callable[..., Any]  # a network with its parameters in device memory, copied once

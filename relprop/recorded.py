@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import pyref
+from relprop.parameters import with_parameters
 from relprop.tape import CannotRecord, Tape, Traced
 
 __all__ = ["Recorded", "Unrecorded", "key_of", "kept", "names_classes", "record"]
@@ -23,7 +24,8 @@ class Unrecorded(Exception):
 class Recorded:
     """A method with its options on a network, for inputs of given shapes and dtypes: a tape and where its answers lie.
 
-    It holds no network, so that it can be kept with one. One thread at a time.
+    It holds no network, so that it can be kept with one, but its arrays, whose numbers may change: they are inputs too.
+    One thread at a time.
     """
 
     def __init__(self, method, module, network, arrays, target, options):
@@ -38,7 +40,8 @@ class Recorded:
         self._known: dict = {}
         if target is not None:
             target = self._placed(tape, target)
-        result = self._explained(network, inputs, target, tape.backend)
+        traced = with_parameters(network, lambda arrays: [_parameter(tape, array) for array in arrays])
+        result = self._explained(traced, inputs, target, tape.backend)
         settings = tape.constant(result.settings)
         expected = vars(result)["expected"]
         self._late = callable(expected)
@@ -150,6 +153,10 @@ def record(method, module, network, arrays, target, options):
     if not all(map(_same, _answers(got), _answers(want))):
         raise Unrecorded("it does not repeat itself on other numbers")
     return made
+
+
+def _parameter(tape, array):
+    return tape.parameter(array) if isinstance(array, np.ndarray) else array  # a number of NumPy's does not change
 
 
 def _other(array):

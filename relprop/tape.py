@@ -28,11 +28,12 @@ class CannotRecord(Exception):
 class _Memory:
     """Memory of its own that arrays are views of; it moves where its numbers follow from the inputs.
 
-    read  whether a step reads it
+    read    whether a step reads it
+    theirs  whether it is the caller's, who changes it when he likes
     """
 
-    def __init__(self, array, moves):
-        self.array, self.moves, self.read = array, moves, False
+    def __init__(self, array, moves, theirs=False):
+        self.array, self.moves, self.read, self.theirs = array, moves, False, theirs
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
@@ -117,6 +118,10 @@ class Tape:
         """An array whose numbers are given anew to every run."""
         return self._own(np.array(array), moves=True)
 
+    def parameter(self, array):
+        """An array of the caller's, which every run reads as it is then."""
+        return Traced(self, array, _Memory(_root(array), moves=True, theirs=True))
+
     def finished(self):
         """A function without arguments that takes all steps."""
         steps = [partial(self._chain.run, *step) if isinstance(step, list) else step for step in self._steps]
@@ -176,13 +181,14 @@ class Tape:
         options = {k: None if isinstance(v, pyref.trace.Account) else v for k, v in _plain(options).items()}
         sources = list(_traced(args)) + list(_traced(options))
         moving = [s._array for s in sources if s._memory.moves]
+        ours = [s._array for s in sources if s._memory.moves and not s._memory.theirs]
         if not moving:
             return self._wrapped(kernel(*given, **options), sources, False)[0]
         for source in sources:
             source._memory.read = True
         first = len(self._chain)
         looks = any(isinstance(a, pyref.ZBox) and a.out_of_range == "raise" for a in (*given, *options.values()))
-        whole = all(a.flags.c_contiguous and a.flags.aligned for a in moving)
+        whole = all(a.flags.c_contiguous and a.flags.aligned for a in ours)
         if looks or not whole:
             result, kept = kernel(*given, **options), False
         else:

@@ -251,3 +251,16 @@ def test_what_is_not_finite_stays_so():
     want = run.repeated([0], {"x": values}).output
     got = run.scores([0], {"x": values})
     assert (np.isnan(got) == np.isnan(want)).all()
+
+
+def test_weights_that_lie_transposed_are_read_as_they_are():
+    """As PyTorch has them, which may train them further."""
+    weights = [_whole(6, 20).T, _whole(3, 6).T]
+    network = pyref.Network.sequential([pyref.Dense(weights[0]), pyref.ReLU(), pyref.Dense(weights[1])])
+    x = _whole(1, 20)
+    before = relprop.explain(network, x, "occlusion", 1, backend="cpu").values
+    for w in weights:
+        w *= -2
+    after = relprop.explain(network, x, "occlusion", 1, backend="cpu").values
+    assert not np.array_equal(after, before)
+    np.testing.assert_array_equal(after, pyref.occlusion(network, x, 1).values)

@@ -11,6 +11,7 @@ import pytest
 import pyref
 import relprop
 from relprop import cpu
+from relprop.parameters import with_parameters
 from relprop.recorded import Unrecorded, record
 from relprop.tape import CannotRecord, Tape, Traced
 
@@ -75,6 +76,30 @@ def test_the_third_call_says_what_the_textbooks_method_says_on_kernels(method, d
         a = a.result
         assert same(a.values, b.values) and same(a.output, b.output) and same(a.expected, b.expected)
         assert a.settings.keys() == b.settings.keys()
+
+
+@pytest.mark.parametrize("make", [lambda: relprop.zoo("digits-cnn-relu"), residual], ids=["digits", "residual"])
+@pytest.mark.parametrize("method", SINGLE)
+def test_a_recording_reads_parameters_as_they_are(method, make):
+    """A module that shares its weights may be trained further; what follows from them alone is no constant either."""
+    network, options = make(), SINGLE[method]
+    if make is residual and method in ("guided_backprop", "deconvnet"):
+        options = {"activation": "derivative"}
+    x = IMAGES[:2] if make is not residual else np.random.default_rng(0).normal(size=(2, 2, 6, 6))
+    arrays = [a for node in network.nodes.values() for a in vars(node.layer).values() if isinstance(a, np.ndarray)]
+    own = [a.copy() for a in arrays]  # the zoo's are shared and not to be written
+    changed = dict(zip(map(id, arrays), own, strict=True))
+    network = with_parameters(network, lambda given: [changed.get(id(a), a) for a in given])
+    plan = relprop.compile(network, x, method, target=0, **options)
+    assert plan.recorded, plan.why
+    checked = relprop.explain.__globals__["checked"](method, None, options)
+    before = plan(x).values
+    for a in own:
+        a *= 1.25
+        a += 0.125
+    got, want = plan(x), pyref.METHODS[method](network, x, 0, backend=cpu, **checked)
+    assert same(got.values, want.values) and same(got.output, want.output) and same(got.expected, want.expected)
+    assert not same(got.values, before)
 
 
 @pytest.mark.parametrize("method", SINGLE)
