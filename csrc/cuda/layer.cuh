@@ -13,6 +13,7 @@
 // No formula is written here: parts and shares come from math/rules.
 #pragma once
 
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -185,14 +186,15 @@ struct CarrySplit : Outputs<T, 1, Product> {
 
 // ── the order of things ──
 
-// Calls f with the smallest number of slots, 1, 2 or 4, that holds `count`; most: of all counts.
-template <int most, class F>
+// Calls f with the smallest number of slots, 1, 2 or 4, that holds `count`; fewest, most: of all counts.
+template <int fewest, int most, class F>
 void with_slots(int count, F&& f) {
+  if (count < fewest || count > most) throw std::logic_error("a rule sums another number of parts than it says");
   if constexpr (most > 2)
     if (count > 2) return f(std::integral_constant<int, 4>{});
-  if constexpr (most > 1)
+  if constexpr (most > 1 && fewest < 3)
     if (count > 1) return f(std::integral_constant<int, 2>{});
-  f(std::integral_constant<int, 1>{});
+  if constexpr (fewest < 2) f(std::integral_constant<int, 1>{});
 }
 
 // A slot that a product sums: which part of x, which of w, and where its numbers go or come from.
@@ -224,7 +226,7 @@ template <class T, class Map>
 void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, int count, bool add = false) {
   for (int first = 0; first < count; first += most_slots) {
     const int here = count - first < most_slots ? count - first : most_slots;
-    with_slots<most_slots>(here, [&](auto number) {
+    with_slots<0, most_slots>(here, [&](auto number) {
       constexpr int P = decltype(number)::value;
       StoreSums<T, P, Sums<Map>> task{};
       task.product = sum_of(layer.map);
@@ -247,7 +249,7 @@ template <class T, class Map>
 void carry_slots(const Layer<T, Map>& layer, const Slot<T>* slots, int count, T* r, bool add = false) {
   for (int first = 0; first == 0 || first < count; first += most_slots) {
     const int here = count - first < most_slots ? count - first : most_slots;
-    with_slots<most_slots>(here, [&](auto number) {
+    with_slots<0, most_slots>(here, [&](auto number) {
       constexpr int P = decltype(number)::value;
       Carry<T, P, Carries<Map>> task{};
       task.product = carry_of(layer.map);
@@ -301,16 +303,19 @@ class Relevance {
       if (part.is_summed) place_sum(p, part, z);
       if (part.is_carried) splitter_.bias_of[p] = layer_.b ? part.bias : Factor::none;
     }
-    if (rule_.parts() == 1 && to_sum_ == 0 && !by_itself_) return carry_split(r);
+    if constexpr (max_parts == 1)
+      if (to_sum_ == 0 && !by_itself_) return carry_split(r);
     for (int p = 0; p < rule_.parts(); ++p) {
       const Part part = rule_.part(p);
       if (part.is_carried && part.input != Factor::none) place_share(p, part);
     }
-    if (by_itself_ || to_sum_ == 0) {
+    bool is_split = false;
+    if constexpr (Rule::most_sums > 0 && Rule::most_sums <= most_slots)
+      if ((is_split = !by_itself_ && to_sum_ > 0))
+        with_slots<Rule::fewest_sums, Rule::most_sums>(to_sum_, [&](auto number) { sum_split<decltype(number)::value>(); });
+    if (!is_split) {
       store_sums<T>(layer_, nullptr, summed_, to_sum_);
       split_by_itself(layer_.operation, layer_.stream, layer_.map.samples, splitter_, layer_.account);
-    } else {
-      with_slots<max_parts>(to_sum_, [&](auto number) { sum_split<decltype(number)::value>(); });
     }
     carry_slots<T>(layer_, carried_, to_carry_, r);
   }

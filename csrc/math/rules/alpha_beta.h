@@ -11,6 +11,7 @@ template <class T>
 struct AlphaBeta : Parts<AlphaBeta<T>, T> {
   static constexpr const char* name = "alpha_beta";
   static constexpr int max_parts = 4;
+  static constexpr int fewest_sums = 4, most_sums = 4;
   static constexpr int denominators = 2;
 
   T alpha;
@@ -80,6 +81,7 @@ struct AlphaBeta : Parts<AlphaBeta<T>, T> {
 template <class T>
 struct AlphaBetaBySize : AlphaBeta<T> {
   static constexpr int max_parts = 2;
+  static constexpr int fewest_sums = 1, most_sums = 2;
   static constexpr bool is_guarded = true;
   static constexpr int judged = 2;
 

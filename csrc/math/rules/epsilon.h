@@ -10,6 +10,7 @@ template <class T>
 struct Epsilon : Parts<Epsilon<T>, T> {
   static constexpr const char* name = "epsilon";
   static constexpr int max_parts = 4;
+  static constexpr int fewest_sums = 0, most_sums = 2;
   static constexpr int denominators = 1;
 
   T epsilon;
@@ -62,6 +63,7 @@ struct Epsilon : Parts<Epsilon<T>, T> {
 template <class T>
 struct EpsilonAlone : Epsilon<T> {
   static constexpr int max_parts = 1;
+  static constexpr int fewest_sums = 0, most_sums = 1;
 
   HD int parts() const { return 1; }
   HD void split(T R, const T* z, const T* e, T* s) const { s[0] = share(R, z[0], e[0], this->stabilizer); }

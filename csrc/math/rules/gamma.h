@@ -14,6 +14,7 @@ template <class T>
 struct Gamma : Parts<Gamma<T>, T> {
   static constexpr const char* name = "gamma";
   static constexpr int max_parts = 5;
+  static constexpr int fewest_sums = 4, most_sums = 5;
   static constexpr int denominators = 1;
 
   T gamma;
@@ -75,6 +76,7 @@ struct Gamma : Parts<Gamma<T>, T> {
 template <class T>
 struct GammaRaised : Gamma<T> {
   static constexpr int max_parts = 1;
+  static constexpr int fewest_sums = 1, most_sums = 1;
 
   HD int parts() const { return 1; }
   HD Part part(int) const {
@@ -94,6 +96,7 @@ struct GammaRaised : Gamma<T> {
 template <class T>
 struct GammaBySize : Gamma<T> {
   static constexpr int max_parts = 2;
+  static constexpr int fewest_sums = 1, most_sums = 2;
 
   HD int parts() const { return 2; }
   HD Part part(int p) const {
@@ -120,6 +123,7 @@ struct GammaBySize : Gamma<T> {
 template <class T>
 struct GammaBySign : GammaBySize<T> {
   static constexpr int max_parts = 6;
+  static constexpr int fewest_sums = 1, most_sums = 2;
 
   HD int parts() const { return 6; }
   HD Part part(int p) const {
@@ -145,6 +149,7 @@ struct GammaBySign : GammaBySize<T> {
 template <class T>
 struct GammaWhereActive : GammaRaised<T> {
   static constexpr int max_parts = 2;
+  static constexpr int fewest_sums = 1, most_sums = 2;
   static constexpr bool is_guarded = true;
   static constexpr int judged = 1;
 

@@ -13,6 +13,7 @@ template <class T>
 struct Norm : Parts<Norm<T>, T> {
   static constexpr const char* name = "norm";
   static constexpr int max_parts = 1;
+  static constexpr int fewest_sums = 0, most_sums = 1;
   static constexpr int denominators = 1;
 
   T epsilon;

@@ -9,6 +9,8 @@
 //   name, fields()         the words of pyref's dataclass, in its order
 //   max_parts, parts()     most parts over all options; parts under these options
 //   part(p)                what part p makes of an input, a weight and a bias
+//   fewest_sums, most_sums how many sums over inputs its shares need, those that are known or the same for all samples
+//                          left out
 //   denominators           how many numbers it divides by; denominator(k, z) is the k-th
 //   plain_part()           the part whose z is the pre-activation itself, or -1
 //   split, kept            e[k] is the ε that acts on denominator k (numerics.h: acting_epsilon)

@@ -10,6 +10,7 @@ template <class T>
 struct WSquare : Parts<WSquare<T>, T> {
   static constexpr const char* name = "w_square";
   static constexpr int max_parts = 1;
+  static constexpr int fewest_sums = 0, most_sums = 0;
   static constexpr int denominators = 1;
 
   T epsilon;

@@ -15,6 +15,7 @@ template <class T>
 struct ZBox : Parts<ZBox<T>, T> {
   static constexpr const char* name = "z_box";
   static constexpr int max_parts = 2;
+  static constexpr int fewest_sums = 2, most_sums = 2;
   static constexpr int denominators = 1;
 
   T low;

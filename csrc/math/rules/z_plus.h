@@ -10,6 +10,7 @@ template <class T>
 struct ZPlus : Parts<ZPlus<T>, T> {
   static constexpr const char* name = "z_plus";
   static constexpr int max_parts = 2;
+  static constexpr int fewest_sums = 2, most_sums = 2;
   static constexpr int denominators = 1;
 
   T epsilon;
