@@ -317,6 +317,18 @@ def test_the_environment_reaches_it():
     assert run.stdout == "1\n"
 
 
+def test_a_product_leaves_the_number_of_threads_as_it_is(two_threads):
+    """The library's own number is 1 while our threads share a product out; nobody sees that."""
+    x, w = np.ones((200, 300), np.float32), np.ones((300, 400), np.float32)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(cpu.dense_forward, x, w) for _ in range(200)]
+        seen = {cpu.threads()}
+        while not all(call.done() for call in calls):
+            seen.add(cpu.threads())
+    assert seen == {2} == {cpu.threads()}
+    assert all((call.result() == 300).all() for call in calls)
+
+
 def all_at_once(n=600, i=70, o=90):
     """Results of every rule on a batch that several threads share."""
     x, w, b, R = arrays(n, i, o, np.float32)
