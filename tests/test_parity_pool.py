@@ -111,6 +111,20 @@ def test_corners_win_as_in_pyref(backend, ties, dtype, data):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (4, 5), (5, 9), (2, 17), (7, 24), (6, 32), (2, 33), (9, 66)])
+def test_windows_of_two_by_two_in_rows_of_any_length(backend, shape, dtype):
+    """Rows are met several windows at a time; their last ones, and what no window sees, like the others."""
+    rng, corner = np.random.default_rng(shape), corners(dtype)
+    for x in (rng.choice(corner, size=(3, 2, *shape)), rng.integers(0, 3, size=(3, 2, 2, *shape)).astype(dtype)):
+        kernel = (1, 2, 2)[-(x.ndim - 2) :]
+        y = pyref.max_pool_forward(x, kernel)
+        G = rng.choice(corner, size=y.shape)
+        np.testing.assert_array_equal(backend.max_pool_forward(x, kernel), y)
+        want = pyref.max_pool_gradient(x, G, kernel)
+        np.testing.assert_array_equal(backend.max_pool_gradient(x, G, kernel), want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
 def test_average(backend, dtype, data):
     x, settings, G, another = data.draw(pooled(dtype, dilated=False))

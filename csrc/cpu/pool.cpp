@@ -6,12 +6,19 @@
 #include <type_traits>
 #include <vector>
 
+#include "machine/registers.h"
 #include "machine/threads.h"
 
 namespace relprop::cpu {
 namespace {
 
 using machine::Buffer;
+using machine::Counted;
+using machine::part;
+using machine::read;
+using machine::Run;
+using machine::weave;
+using machine::write;
 using math::Ties;
 
 constexpr Index grain = 1 << 14;
@@ -157,6 +164,56 @@ void for_each_plane(const PoolSize& size, const Rows& rows, F&& f) {
   });
 }
 
+// ---- windows of two by two that tile an image, as in most networks: a row of them is one loop ----
+
+bool are_quads(const Windows& w) {
+  bool fits = w.kernel[0] == 1 && w.stride[0] == 1 && w.before[0] == 0 && w.counts[0] == w.lengths[0];
+  for (int a = 1; a < 3; ++a)
+    fits &= w.kernel[a] == 2 && w.stride[a] == 2 && w.dilation[a] == 1 && w.before[a] == 0 && 2 * w.counts[a] <= w.lengths[a];
+  return fits;
+}
+
+// f(above, below, row) for each row of windows: the two rows of x that it sees, and its place among all rows.
+template <class F>
+void for_each_row_of_quads(const PoolSize& size, F&& f) {
+  const Windows& w = size.windows;
+  const Index images = size.samples * size.channels * w.counts[0], area = w.lengths[1] * w.lengths[2];
+  machine::parallel(images, std::max<Index>(1, grain / std::max<Index>(1, area)), [&](Index from, Index to) {
+    for (Index i = from; i < to; ++i)
+      for (Index r = 0; r < w.counts[1]; ++r) f(i * area + 2 * r * w.lengths[2], i * area + (2 * r + 1) * w.lengths[2], i * w.counts[1] + r);
+  });
+}
+
+// f(first, length) for runs of `length` windows, a constant, that cover a row of `width`: the last one reaches back
+// rather than leave a rest.
+template <class T, Index length = machine::longest_run<T>, class F>
+void for_each_run(Index width, F&& f) {
+  if constexpr (length > 1)
+    if (width < length) return for_each_run<T, length / 2>(width, f);
+  for (Index first = 0; first < width; first += length) f(std::min(first, width - length), std::integral_constant<Index, length>{});
+}
+
+// What `length` windows next to one another see through their four taps: the maximum, and which of them was it first.
+template <class T, Index length>
+struct Quad {
+  using Many = typename Run<T, length>::type;
+  using Which = typename Run<Offset<T>, length>::type;
+  Many y;
+  Which winner = {};
+
+  Quad(const T* above, const T* below) {
+    Many tap[4];
+    part(above, tap[0], tap[1], Counted<length>{});
+    part(below, tap[2], tap[3], Counted<length>{});
+    y = tap[0];
+    for (int k = 1; k < 4; ++k) {
+      const Which here = Which{} + Offset<T>(k);
+      winner = math::pool_choice(tap[k], y, here, winner);
+      y = math::pool_choice(tap[k], y, tap[k], y);
+    }
+  }
+};
+
 // Maxima of a row, and among how many they are split.
 template <class T>
 struct Split {
@@ -184,6 +241,14 @@ void add_planes(const PoolSize& size, const double* of_plane, T* of_sample) {
 
 template <class Isa, class T>
 void for_isa::max_pool_forward(Isa, const PoolSize& size, const T* x, T* y) {
+  if (are_quads(size.windows)) {
+    const Index width = size.windows.counts[2];
+    return for_each_row_of_quads(size, [=](Index above, Index below, Index row) {
+      for_each_run<T>(width, [&](Index o, auto length) {
+        write(Quad<T, length>(x + above + 2 * o, x + below + 2 * o).y, y + row * width + o);
+      });
+    });
+  }
   const Rows rows(size.windows);
   for_each_plane<Maxima<T>>(size, rows, [&](Index plane, Maxima<T>& maxima) {
     for (Index row = 0; row < rows.count; ++row) {
@@ -195,6 +260,24 @@ void for_isa::max_pool_forward(Isa, const PoolSize& size, const T* x, T* y) {
 
 template <class Isa, class T>
 void for_isa::max_pool_gradient(Isa, const PoolSize& size, Ties ties, const T* x, const T* G, T* dropped, T* G_x) {
+  if (are_quads(size.windows) && ties == Ties::first && !dropped) {
+    const Windows& w = size.windows;
+    const Index width = w.counts[2], rest = w.lengths[2] - 2 * width, height = w.counts[1], last = w.lengths[1] - 2 * height;
+    return for_each_row_of_quads(size, [=](Index above, Index below, Index row) {
+      T *to_a = G_x + above, *to_b = G_x + below;
+      for_each_run<T>(width, [&](Index o, auto length) {
+        const Quad<T, length> quad(x + above + 2 * o, x + below + 2 * o);
+        using Many = typename Run<T, length>::type;
+        const auto g = read<Many>(G + row * width + o);
+        Many back[4];
+        for (int k = 0; k < 4; ++k) back[k] = quad.winner == Offset<T>(k) ? g : Many{};
+        weave(back[0], back[1], to_a + 2 * o, Counted<length>{});
+        weave(back[2], back[3], to_b + 2 * o, Counted<length>{});
+      });
+      for (T* end : {to_a, to_b}) std::fill_n(end + 2 * width, rest, T(0));
+      if (row % height == height - 1) std::fill_n(to_b + w.lengths[2], last * w.lengths[2], T(0));
+    });
+  }
   const Rows rows(size.windows);
   Buffer<double> surplus(dropped ? size.samples * size.channels : 0);
   for_each_plane<Split<T>>(size, rows, [&](Index plane, Split<T>& split) {

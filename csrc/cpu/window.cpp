@@ -12,6 +12,8 @@
 namespace relprop::cpu {
 namespace {
 
+using machine::Counted;
+using machine::Each;
 using machine::fetch;
 using machine::lanes;
 using machine::read;
@@ -128,17 +130,6 @@ struct Weights {
   Index row, outers, outer_step, inners;
   const Index* at;
 };
-
-template <int count>
-using Counted = std::make_integer_sequence<int, count>;
-template <int... i>
-using Each = std::integer_sequence<int, i...>;
-
-#if defined(__GNUC__) && defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define RELPROP_SHUFFLES
-#endif
-#endif
 
 #ifdef RELPROP_SHUFFLES
 // Of rows i and i + half, the halves of each pair of `half` lanes that belong to the other are exchanged: once for each

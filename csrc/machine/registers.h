@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "machine/memory.h"
 
@@ -10,6 +11,12 @@
 #define RELPROP_INLINE __attribute__((always_inline)) inline
 #else
 #define RELPROP_INLINE inline
+#endif
+
+#if defined(__GNUC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define RELPROP_SHUFFLES
+#endif
 #endif
 
 namespace relprop::machine {
@@ -48,6 +55,60 @@ RELPROP_INLINE Vector read(const T* from) {
 template <class Vector, class T>
 RELPROP_INLINE void write(Vector v, T* to) {
   std::memcpy(to, &v, sizeof(Vector));
+}
+
+template <int count>
+using Counted = std::make_integer_sequence<int, count>;
+template <int... i>
+using Each = std::integer_sequence<int, i...>;
+
+// `length` numbers next to one another, up to as many as a register holds; without shuffles there is but one.
+#ifdef RELPROP_SHUFFLES
+template <class T, Index length>
+struct Run {
+  typedef T type __attribute__((vector_size(length * sizeof(T))));
+};
+template <class T>
+struct Run<T, 1> {
+  using type = T;
+};
+template <class T>
+constexpr Index longest_run = lanes<T>;
+#else
+template <class T, Index>
+struct Run {
+  using type = T;
+};
+template <class T>
+constexpr Index longest_run = 1;
+#endif
+
+// Every second of 2 · length numbers, from the first and from the second on; and back.
+template <class Many, class T, int... lane>
+RELPROP_INLINE void part(const T* from, Many& even, Many& odd, Each<lane...>) {
+  const auto first = read<Many>(from), second = read<Many>(from + sizeof...(lane));
+#ifdef RELPROP_SHUFFLES
+  if constexpr (sizeof...(lane) > 1) {
+    even = __builtin_shufflevector(first, second, 2 * lane...);
+    odd = __builtin_shufflevector(first, second, (2 * lane + 1)...);
+    return;
+  }
+#endif
+  even = first;
+  odd = second;
+}
+template <class Many, class T, int... lane>
+RELPROP_INLINE void weave(const Many& even, const Many& odd, T* to, Each<lane...>) {
+  constexpr int length = sizeof...(lane);
+#ifdef RELPROP_SHUFFLES
+  if constexpr (length > 1) {
+    write(Many(__builtin_shufflevector(even, odd, (lane / 2 + lane % 2 * length)...)), to);
+    write(Many(__builtin_shufflevector(even, odd, (length / 2 + lane / 2 + lane % 2 * length)...)), to + length);
+    return;
+  }
+#endif
+  write(even, to);
+  write(odd, to + length);
 }
 
 // Hints that a cache line will be read.

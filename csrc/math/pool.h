@@ -19,10 +19,15 @@ HD T average_weight(T n) {
   return 1 / n;
 }
 
-// Whether v takes the place of the maximum y so far: a NaN does, and stays.
+// What is `taken` where v takes the place of the maximum y so far, and what is `kept` elsewhere: a NaN does, and stays.
+template <class T, class U>
+HD U pool_choice(T v, T y, U taken, U kept) {
+  const U larger = v <= y ? kept : taken;
+  return y == y ? larger : kept;
+}
 template <class T>
 HD bool pool_takes(T v, T y) {
-  return !(v <= y) && y == y;
+  return pool_choice(v, y, true, false);
 }
 
 // Whether v is the maximum y, NaN like NaN.
