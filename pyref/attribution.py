@@ -32,6 +32,20 @@ class _WhenRead:
         vars(instance)[self.name] = self.default if value is self else value
 
 
+class NotKept:
+    """In the place of a field that was not kept.
+
+    Raises
+        ValueError  when it is read.
+    """
+
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self):
+        raise ValueError(f"{self.name} is made of what inner values receive, which inner=False does not keep")
+
+
 class Derived(Mapping):
     """make(reference, signal) for every signal, each when it is first read: most attributions are read at the input."""
 
@@ -76,8 +90,11 @@ class Attribution:
     settings: dict = field(default_factory=dict, repr=False)
 
     def __getstate__(self):
-        read = {name: getattr(self, name) for name in ("expected", "biases", "ledger")}
-        return vars(self) | read | {"signals": dict(self.signals)}  # functions cannot be pickled
+        made = {}  # other functions cannot be pickled
+        for name in ("expected", "signals", "biases", "ledger"):
+            if not isinstance(vars(self)[name], NotKept):
+                made[name] = dict(self.signals) if name == "signals" else getattr(self, name)
+        return vars(self) | made
 
     @property
     def total(self):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pyref.check import check_shape, nearest
 from pyref.layers import Layer
 from pyref.layers.layer import Inputs
@@ -42,20 +44,32 @@ class Record(Mapping):
 
     record["conv1"] or record["split", 1]; `record.inputs(node)` and `record.output(node)` as a layer wants them.
     `layers` are the layers that made it, by node.
+
+    A lean record lets go of values, to hold less memory. One that is read all the same is computed again, from what is
+    left; where its shape is enough, `hollow` stands for it.
     """
 
     def __init__(
         self,
         values: dict[Ref, Any],
-        layers: Mapping[str, Layer] | None = None,
-        inputs: Mapping[str, Inputs] | None = None,
+        nodes: Sequence[Node] = (),
+        inputs: dict[str, Inputs] | None = None,
+        backend: Any = None,
+        lean: bool = False,
     ):
         self._values = values
-        self._inputs = dict(inputs or {})
-        self.layers = dict(layers or {})
+        self._nodes = nodes
+        self._inputs = {} if inputs is None else inputs
+        self._backend = backend
+        self._gone: dict[Ref, Any] = {}  # zeros without memory of their own, in the shape and dtype of the value
+        self.layers = {node.name: node.layer for node in nodes}
+        self.lean = lean
 
     def __getitem__(self, key):
-        return self._values[_ref(key)]
+        ref = _ref(key)
+        if ref in self._gone:
+            self._compute_again(ref[0])
+        return self._values[ref]
 
     def __iter__(self):
         return iter(self._values)
@@ -66,13 +80,49 @@ class Record(Mapping):
     def inputs(self, node):
         """The tuple of the node's inputs, with what its layer kept where the record holds that."""
         known = self._inputs.get(node.name)
-        return tuple(self._values[i] for i in node.inputs) if known is None else known
+        return tuple(self[i] for i in node.inputs) if known is None else known
 
     def output(self, node):
         """The node's output, a tuple if the layer has several."""
+        values = self if self._gone else self._values
         if len(node.refs) == 1:
-            return self._values[node.refs[0]]
-        return tuple(self._values[ref] for ref in node.refs)
+            return values[node.refs[0]]
+        return tuple(values[ref] for ref in node.refs)
+
+    def hollow(self, key):
+        """The value, or zeros in its shape where the record let go of it."""
+        ref = _ref(key)
+        return self._gone[ref] if ref in self._gone else self._values[ref]
+
+    def read(self, node, linear=False):
+        """(x, y) of a node for a backward walk. What its answer does not look at is hollow if the record let go of it:
+        y of a node that is cheap to compute again, and x and y of an affine one where answers are linear."""
+        shapes = linear and node.layer.affine
+        x = tuple(map(self.hollow, node.inputs)) if shapes else self.inputs(node)
+        if not (shapes or node.layer.cheap):
+            return x, self.output(node)
+        return x, self.hollow(node.refs[0]) if len(node.refs) == 1 else tuple(map(self.hollow, node.refs))
+
+    def let_go(self, refs):
+        """Hold these values no longer, if the record is lean."""
+        for ref in refs if self.lean else ():
+            self._inputs.pop(ref[0], None)
+            if ref not in self._gone:
+                value = self._values[ref]
+                self._gone[ref] = np.broadcast_to(zeros_like(value, ()), value.shape)
+                self._values[ref] = None
+
+    def _compute_again(self, name):
+        missing = {name}
+        for node in reversed(self._nodes):
+            if node.name in missing:
+                missing.update(i[0] for i in node.inputs if i in self._gone)
+        for node in self._nodes:
+            if node.name in missing:
+                y = node.layer.run(self._backend, Inputs(self.inputs(node)))
+                for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
+                    if self._gone.pop(ref, None) is not None:
+                        self._values[ref] = part
 
 
 def _ref(key) -> Ref:
@@ -232,27 +282,43 @@ class Network:
 
     # ---- forward --------------------------------------------------------------------------------------
 
-    def forward(self, x, backend=None, given=None) -> Record:
+    def forward(self, x, backend=None, given=None, lean=False) -> Record:
         """Evaluate every node; the Record holds every value.
 
         x      an array, or {input name: array} for several inputs
         given  {reference: value}: values put in place of what a node would compute (for a path that starts
                at an inner node). Nodes that only feed such values are not evaluated.
+        lean   let go of what is cheap to compute again, such as activations, once nothing reads it any more
         """
         backend = backend or _pyref()
         given = {_ref(k): v for k, v in (given or {}).items()}
         values: dict[Ref, Any] = dict(given)
-        inputs: dict[str, Inputs] = {}
         needed = self._needed(given) if given else None
         for name, array in self.input_arrays(x, needed, given).items():
             values[name, 0] = array
         nodes = [node for node in self.nodes.values() if needed is None or node.name in needed]
+        inputs: dict[str, Inputs] = {}
+        record = Record(values, nodes, inputs, backend, lean)
+        readers = self._last_readers(nodes, values) if lean else {}
         for node in nodes:
-            inputs[node.name] = arrays = Inputs([values[i] for i in node.inputs])
+            arrays = Inputs([values[i] for i in node.inputs])
             y = node.layer.run(backend, arrays)
             for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
                 values.setdefault(ref, part)
-        return Record(values, {node.name: node.layer for node in nodes}, inputs)
+            if not lean or vars(arrays):  # else the record would hold on to them
+                inputs[node.name] = arrays
+            if node.name in readers:
+                record.let_go(readers[node.name])
+        return record
+
+    def _last_readers(self, nodes, given):
+        """{node: cheap values that nothing reads after it}."""
+        cheap = {ref for node in nodes if node.layer.cheap for ref in node.refs} - set(self.outputs) - set(given)
+        last = {i: node.name for node in nodes for i in node.inputs if i in cheap}
+        found: dict[str, list[Ref]] = {}
+        for ref, name in last.items():
+            found.setdefault(name, []).append(ref)
+        return found
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""
@@ -300,12 +366,19 @@ class Network:
         seeds: Mapping[Any, Any],
         answer: Callable[[Node, tuple, Any, Any], tuple],
         stop: Sequence[Any] = (),
+        keep: bool = True,
+        linear: bool = False,
+        beside: Sequence[Record] = (),
     ) -> dict[Ref, Any]:
         """Walk from the seeds to the inputs: the one backward pass of every method.
 
         answer(node, x, y, S) gets the node's inputs, its output and the signal that reached it, and returns
         one signal per input (None for an input that carries none). Signals that meet are added. The walk does
         not go below the references in `stop`. Returns the signal at every reference that it reached.
+
+        keep    False: the walk lets go of signals, and lean records of values, once it is past them, except at `stop`
+        linear  the answers of affine nodes depend on the shapes of x and y alone, as those of the gradient do
+        beside  records that the answers read too
         """
         signals = {_ref(k): v for k, v in seeds.items()}
         stops = {_ref(s) for s in stop}
@@ -313,10 +386,17 @@ class Network:
             S = _arrived(node, record, signals, stops)
             if S is None:
                 continue
-            parts = answer(node, record.inputs(node), record.output(node), S)
+            x, y = record.read(node, linear) if record.lean else (record.inputs(node), record.output(node))
+            parts = answer(node, x, y, S)
             for i, part in zip(node.inputs, parts, strict=True):
                 if part is not None:
                     signals[i] = signals[i] + part if i in signals else part
+            if not keep:
+                behind = [ref for ref in node.refs if ref not in stops and ref not in self.outputs]
+                for each in (record, *beside):
+                    each.let_go(behind)
+                for ref in behind:
+                    signals.pop(ref, None)
         return signals
 
     # ---- checks ---------------------------------------------------------------------------------------
@@ -388,8 +468,8 @@ def _arrived(node, record, signals, stops):
     known = next((k for k, a in enumerate(arrived) if a is not None), None)
     if known is None:
         return None
-    pairs = arrived[known].shape[: arrived[known].ndim - record[refs[known]].ndim]  # two in one: RevealCancel
-    return tuple(_still(record[r], pairs) if a is None else a for r, a in zip(refs, arrived, strict=True))
+    pairs = arrived[known].shape[: arrived[known].ndim - record.hollow(refs[known]).ndim]  # two in one: RevealCancel
+    return tuple(_still(record.hollow(r), pairs) if a is None else a for r, a in zip(refs, arrived, strict=True))
 
 
 def weighted(layer) -> bool:

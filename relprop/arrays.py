@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyref.check import check_float
+from pyref.network import Record
 from relprop import _core
 
 __all__ = ["Guest", "check_on_host", "enter", "enter_options", "is_foreign"]
@@ -71,7 +72,7 @@ def enter(name, x):
 
 def enter_options(name, value):
     """Let in the arrays of an option's value: a baseline may be a tensor, or a list or dict of them."""
-    if value is None or isinstance(value, str | float | int):
+    if value is None or isinstance(value, str | float | int | Record):
         return value
     if is_foreign(value):
         return _enter_foreign(name, value, dtypes="any").array

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from threading import RLock
 from time import perf_counter
 
@@ -13,6 +12,7 @@ from relprop.arrays import Guest, enter
 from relprop.attribution import Attribution
 from relprop.backends import resolve
 from relprop.explain import by_name, checked
+from relprop.later import Later
 from relprop.place import Device, placed
 from relprop.plan import Plan
 from relprop.recorded import names_classes
@@ -130,10 +130,10 @@ class GraphPlan(Plan):
             if is_on_device:  # else the copies are made in host memory
                 values, output, arrays = _each(_copy, values), _copy(output), _each(_copy, self._inputs)
             kept = arrays if is_on_device else _each(_copy, arrays)
-            whole = _Whole(lambda: self._explain(kept, chosen).result)
+            whole = Later(lambda: self._explain(kept, chosen).result)  # a graph writes over it at its next launch
             result = object.__new__(pyref.Attribution)
             vars(result).update(
-                self._about, values=values, output=output, settings=dict(self._settings), **whole.fields()
+                self._about, values=values, output=output, settings=dict(self._settings), **whole.parts()
             )
             place.looked_at = list(self._looked_at)
             result = place.finished(result)
@@ -152,21 +152,6 @@ class GraphPlan(Plan):
     def _explain(self, arrays, target):
         with self._on_the_device():
             return super()._explain(arrays, target)
-
-
-class _Whole:
-    """The attribution in the usual way, when something is asked for that a graph overwrites at its next launch."""
-
-    def __init__(self, make):
-        self._make = make
-
-    @cached_property
-    def _made(self):
-        return self._make()
-
-    def fields(self):
-        names = ("expected", "signals", "biases", "ledger")
-        return {name: lambda name=name: getattr(self._made, name) for name in names}
 
 
 class _Weights:

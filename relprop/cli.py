@@ -188,6 +188,7 @@ def explain(
     if fit is not None:
         options["patterns"] = door.learn_patterns(fit, network, backend)
     chosen = None if target is None else _parse_target(target)
+    options["inner"] = True  # its sums are printed
     a = relprop.explain(network, x, method, chosen, backend, preset=preset, memory=memory, **options)
     files = []
     if save is not None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache, partial
 from time import perf_counter
 from typing import Any
@@ -13,10 +14,11 @@ from pyref.check import nearest
 from relprop.arrays import check_on_host, enter, enter_options
 from relprop.attribution import Attribution
 from relprop.backends import BACKENDS, resolve
-from relprop.memory import within
+from relprop.later import filled
+from relprop.memory import value_bytes, within
 from relprop.place import placed
 from relprop.progress import bar, counted
-from relprop.recorded import kept, key_of, names_classes, record
+from relprop.recorded import MOST, kept, key_of, names_classes, record
 
 __all__ = ["attributed", "by_name", "checked", "explain", "method_options"]
 
@@ -44,10 +46,13 @@ def explain(
         preset    name of a library or paper whose settings are taken where `options` says nothing:
                   `pyref.PRESETS`
         memory    a cap, "1GB" or a number of bytes, on what is held beyond model and input while it is explained;
-                  it bounds how many copies are evaluated together. What `at` integrates later comes on top
+                  it bounds how many copies are evaluated together. What is made when it is first read comes on top
         progress  show a line where the work takes longer than two seconds, on a terminal
         options   those of the method, and those that all methods share (`pyref.start`): `at`, `output`,
-                  `softmax`, `allow_nonfinite`; options of a rule that is given by name may stand beside it
+                  `softmax`, `allow_nonfinite`; options of a rule that is given by name may stand beside it.
+                  `inner=True` keeps what inner nodes and biases receive, and the ledger. Without it, where values take
+                  more than 8 MB of host memory, they are computed when one of them is first read, by the network as
+                  it is then: a third of the memory while nobody asks, and the method once more for who does
     Returns
         `relprop.Attribution`, whose values are of the kind, dtype and device of x
     Raises
@@ -101,6 +106,7 @@ def explain(
     if backend_name != "cuda":
         for name in on_device:
             check_on_host(name, guests[name].array)
+    inner = options["inner"] = options.get("inner", _keeps(network, guests, backend_name, options, memory))
     if memory is not None:
         options |= within(memory, method, network, {name: guest.shaped for name, guest in guests.items()}, options)
     label = f"{method} on {network.name}"
@@ -114,6 +120,8 @@ def explain(
         with counted(place.backend, label, shown=progress) as heard:
             result = pyref.METHODS[method](place.network(network), given, target, backend=heard, **options)
         result = place.finished(result)
+    if not inner:
+        result = filled(result, lambda: _again(network, given, method, target, module, options))
     shown = arrays if on_device else {name: guest.array for name, guest in guests.items()}
     return Attribution(
         result,
@@ -125,6 +133,28 @@ def explain(
         preset=preset,
         seconds=perf_counter() - began,
     )
+
+
+def _keeps(network, guests, backend, options, memory):
+    """Whether inner values are kept unasked: where they take little, without a cap, and in device memory."""
+    if backend == "cuda" or options.get("record") is not None:
+        return True
+    if memory is not None:
+        return False
+    shaped = {name: guest.shaped for name, guest in guests.items()}
+    n = max((array.shape[0] for array in shaped.values() if array.shape), default=0)
+    try:
+        return n * sum(value_bytes(network, shaped)) <= MOST
+    except (TypeError, ValueError):  # what the method will say of it says more
+        return True
+
+
+def _again(network, given, method, target, module, options):
+    """A function that explains once more, and keeps everything. The caller may change his arrays meanwhile."""
+    held = {name: value for name, value in options.items() if name in ("patterns", "progress")}
+    given, target, options = deepcopy((given, target, {k: v for k, v in options.items() if k not in held}))
+    options |= held | {"inner": True}
+    return lambda: pyref.METHODS[method](network, given, target, backend=module, **options)
 
 
 def attributed(result, guests, network, backend, preset, began, by_name):

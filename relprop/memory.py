@@ -11,7 +11,7 @@ from typing import Any
 
 from pyref.methods.interior_gradients import ALPHAS
 
-__all__ = ["Need", "fitting", "in_bytes", "needed", "within"]
+__all__ = ["Need", "fitting", "in_bytes", "needed", "value_bytes", "within"]
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 ROOM = 16 * 10**6  # of the libraries themselves: buffers of threads, code that is loaded when it is first called
@@ -20,6 +20,10 @@ _TASK = 500  # of a part of a sample that occlusion will cover, before it is
 # How often a method holds all values of a sample in its dtype. Most hold the record, the signals, what biases take of
 # them, and a reference or what is made of the signals; those that sum in float64 hold two of each sum while they add.
 _USUAL = 4
+# Without inner values, of all that takes memory of its own: the record, and DeepLIFT's second.
+_LEAN = dict.fromkeys(("gradient", "saliency", "gradient_times_input", "guided_backprop", "deconvnet", "lrp"), 1)
+_LEAN |= dict.fromkeys(("excitation_backprop", "contrastive_excitation_backprop", "deep_taylor"), 1)
+_LEAN |= {"pattern_net": 1, "pattern_attribution": 1, "deeplift": 2, "smoothgrad": 2}
 _HELD = {"smoothgrad": 14, "fullgrad": 6, "full_gradient": 6}
 _COPIED = {"integrated_gradients": 3, "occlusion": 3}  # and for each copy of a sample
 
@@ -50,12 +54,12 @@ def in_bytes(memory):
 def needed(method, network, inputs, options=None) -> Need:
     """What a method needs for samples like those of inputs {name: array}."""
     options = options or {}
-    record = network.forward({name: array[:0] for name, array in inputs.items()})
-    sizes = [math.prod(record[ref].shape[1:]) * record[ref].dtype.itemsize for ref in record]
+    sizes = value_bytes(network, inputs)
     values, largest = sum(sizes), max(sizes)
     entering = sum(math.prod(array.shape[1:]) for array in inputs.values())
     wide = 8 * entering  # a float64 of each number that enters
-    held = _HELD.get(method, _USUAL)
+    held = _LEAN.get(method) if options.get("inner") is False else None
+    held = held or _HELD.get(method, _USUAL)
     if method == "interior_gradients":
         held += len(options.get("alphas", ALPHAS))
     sample = held * values + 4 * largest + 4 * wide
@@ -66,6 +70,17 @@ def needed(method, network, inputs, options=None) -> Need:
     copy = _COPIED[method] * values + 3 * largest + 2 * wide if method in _COPIED else 0
     weights = max((sum(a.nbytes for a in _arrays(node.layer)) for node in network.nodes.values()), default=0)
     return Need(ROOM + weights, sample, copy)
+
+
+def value_bytes(network, inputs):
+    """Bytes of each value of one sample like those of inputs {name: array}."""
+
+    def sizes():
+        record = network.forward({name: array[:0] for name, array in inputs.items()})
+        return [math.prod(record[ref].shape[1:]) * record[ref].dtype.itemsize for ref in record]
+
+    about = [(name, tuple(array.shape[1:]), array.dtype) for name, array in inputs.items()]
+    return network.remember("value_bytes", about, sizes)
 
 
 def within(memory, method, network, inputs, options):

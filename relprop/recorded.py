@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import pyref
+from relprop.later import Later
 from relprop.parameters import with_parameters
 from relprop.tape import CannotRecord, Tape, Traced
 
-__all__ = ["Recorded", "Unrecorded", "key_of", "kept", "names_classes", "record"]
+__all__ = ["MOST", "Recorded", "Unrecorded", "key_of", "kept", "names_classes", "record"]
 
 MOST = 2**23  # bytes of arrays up to which a call is so short that what surrounds its kernels counts
 EACH = 8  # recordings of one network that are kept, those used last
@@ -29,7 +30,7 @@ class Recorded:
     """
 
     def __init__(self, method, module, network, arrays, target, options):
-        self._method, self._module, self._options = method, module, options
+        self._method, self._module, self._options = method, module, options | {"inner": True}
         self._lock = threading.Lock()
         tape = Tape(module, MOST)
         inputs = {name: tape.input(array) for name, array in arrays.items()}
@@ -95,45 +96,18 @@ class Recorded:
             output, expected = (a if a is None else a.copy() for a in self._answers)
         finally:
             self._lock.release()
-        whole = _Whole(self, network, {name: arrays[name].copy() for name in arrays}, target)
+        given = {name: arrays[name].copy() for name in arrays}
+        later = Later(lambda: self._explained(network, given, target, self._module)).parts()
         about, settings = self._about
         made = object.__new__(pyref.Attribution)  # a dataclass's own way takes longer than a small layer
         vars(made).update(
             about,
             values=values[0] if self._names is None else dict(zip(self._names, values, strict=True)),
             output=output,
-            expected=whole.expected if self._late else expected,
-            signals=whole.signals,
-            biases=whole.biases,
-            ledger=whole.ledger,
+            **(later if self._late else later | {"expected": expected}),
             settings=dict(settings),
         )
         return made
-
-
-class _Whole:
-    """The attribution in the usual way, when something is asked for that a recording does not have."""
-
-    def __init__(self, recorded, network, arrays, target):
-        self._made, self._of = None, (network, arrays, target)
-        self._recorded = recorded
-
-    def _read(self, what):
-        if self._made is None:
-            self._made = self._recorded._explained(*self._of, self._recorded._module)
-        return getattr(self._made, what)
-
-    def expected(self):
-        return self._read("expected")
-
-    def signals(self):
-        return self._read("signals")
-
-    def biases(self):
-        return self._read("biases")
-
-    def ledger(self):
-        return self._read("ledger")
 
 
 def record(method, module, network, arrays, target, options):

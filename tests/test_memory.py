@@ -84,10 +84,14 @@ print(memory("VmHWM") - before)
 @pytest.mark.parametrize(
     ("method", "options", "cap", "batch"),
     [
-        ("gradient_times_input", {}, 90, 4),
-        ("lrp", {"rule": "epsilon_alpha2_beta1"}, 90, 4),
-        ("deeplift", {}, 90, 4),
-        ("smoothgrad", {"samples": 3}, 115, 2),
+        ("gradient_times_input", {"inner": True}, 90, 4),
+        ("gradient_times_input", {}, 105, 16),
+        ("lrp", {"rule": "epsilon_alpha2_beta1", "inner": True}, 90, 4),
+        ("lrp", {"rule": "epsilon_alpha2_beta1"}, 105, 16),
+        ("deeplift", {"inner": True}, 90, 4),
+        ("deeplift", {}, 145, 16),
+        ("smoothgrad", {"samples": 3, "inner": True}, 115, 2),
+        ("smoothgrad", {"samples": 3}, 145, 16),
         ("integrated_gradients", {"quadrature": "midpoint", "m": 12}, 100, 2),
         ("integrated_gradients", {"quadrature": "midpoint", "m": 12}, 160, 2),
         ("occlusion", {"unit": "patch", "shape": 16, "stride": 8}, 80, 1),

@@ -497,7 +497,7 @@ def test_gradients_are_evaluated_together():
     )
     x = fractions([[2, 5], [-1, 3], [4, 0]])
     forward, sizes = network.forward, []
-    network.forward = lambda x, *rest: sizes.append(len(x["x"])) or forward(x, *rest)
+    network.forward = lambda x, *rest, **more: sizes.append(len(x["x"])) or forward(x, *rest, **more)
     for quadrature in ("midpoint", "trapezoid", "right"):
         want = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=1)
         sizes.clear()

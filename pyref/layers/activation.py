@@ -200,6 +200,7 @@ class Activation(Layer):
     """
 
     kind: ClassVar[str] = "activation"
+    cheap: ClassVar[bool] = True
     name: ClassVar[str]
 
     @property

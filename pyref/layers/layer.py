@@ -44,12 +44,14 @@ class Layer:
     arity    number of inputs, None for any number from one
     outputs  number of outputs
     piecewise_linear   whether exact Integrated Gradients can follow it
+    cheap    whether its output takes one pass over its input to compute again, and no backward answer reads it
     """
 
     kind: ClassVar[str] = "layer"
     affine: ClassVar[bool] = False
     arity: ClassVar[int | None] = 1
     piecewise_linear: ClassVar[bool] = False
+    cheap: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:

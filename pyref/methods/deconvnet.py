@@ -32,4 +32,4 @@ def deconvnet(network, x, target=None, *, activation="raise", absolute=False, **
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])
     settings = {"activation": activation, "absolute": absolute}
-    return Attribution("deconvnet", values, run.output, signals=signals, settings=settings)
+    return Attribution("deconvnet", values, run.output, settings=settings, **run.kept(signals=signals))

@@ -50,9 +50,11 @@ def deep_taylor(network, x, target=None, *, low=None, high=None, seed="positive"
         "deep_taylor",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=(lambda: total - ledger.total("kept")) if run.is_cut else None,
-        signals=signals,
-        biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
-        ledger=ledger,
         settings={"rules": rules, "low": low, "high": high, "seed": seed},
+        **run.kept(
+            expected=(lambda: total - ledger.total("kept")) if run.is_cut else None,
+            signals=signals,
+            biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
+            ledger=ledger,
+        ),
     )

@@ -40,6 +40,8 @@ def deeplift(
     check_choice("max_pool", max_pool, ("xmax", "gradient"))
     if rule == "reveal_cancel":  # it looks at the sign of each term, so it must see merged weights
         network = merge_batchnorm(network)
+    if rule == "reveal_cancel" or isinstance(baseline, list):  # they read the record more than once
+        options["inner"] = True
     run = start(network, x, target, **options)
     references = [run.moved(b) for b in baselines(run, baseline)]
     signals: Mapping = {}
@@ -60,7 +62,7 @@ def deeplift(
         run.collect(lambda ref, value: signals[ref]),
         run.output,
         expected=change if run.is_cut else None,
-        signals=signals,
+        **run.kept(signals=signals),
         settings={"rule": rule, "product": product, "max_pool": max_pool, "baselines": len(references)},
     )
 
@@ -69,8 +71,8 @@ def rescale_contributions(run, reference, product="symmetric", max_pool="xmax"):
     """Contribution of the difference at every value, {reference: M (x - x̄)}."""
 
     def answer(node, x, y, M):
-        x0, y0 = reference.record.inputs(node), reference.record.output(node)
+        x0, y0 = reference.record.read(node, linear=True)
         return node.layer.multiplier(run.backend, x, y, x0, y0, M, product=product, max_pool=max_pool)
 
-    M = run.walk(run.v, answer)
+    M = run.walk(run.v, answer, linear=True, beside=(reference.record,))
     return Derived(M, lambda ref, m: m * (run.record[ref] - reference.record[ref]))

@@ -76,7 +76,8 @@ def _excitation(network, x, target, negative, options, contrastive, positive):
             parts = tuple(a - b for a, b in zip(parts, minus, strict=True))
             account.dropped = account.dropped - opposite.dropped
             P = 0 * P  # the two that arrived cancel
-        rows[node.name] = LedgerRow(node.name, P, parts, account)
+        if run.inner:
+            rows[node.name] = LedgerRow(node.name, P, parts, account)
         return parts
 
     signals = run.walk(run.v, answer)
@@ -89,10 +90,12 @@ def _excitation(network, x, target, negative, options, contrastive, positive):
         "contrastive_excitation_backprop" if contrastive else "excitation_backprop",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=(lambda: total - ledger.total("kept")) if run.is_cut and not positive else None,
-        signals=signals,
-        ledger=ledger,
         settings=settings,
+        **run.kept(
+            expected=(lambda: total - ledger.total("kept")) if run.is_cut and not positive else None,
+            signals=signals,
+            ledger=ledger,
+        ),
     )
 
 

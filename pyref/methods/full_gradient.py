@@ -25,7 +25,7 @@ def full_gradient(network, x, target=None, **options):
     Laws
         Σ r_i + Σ biases = S_c, with == in exact arithmetic: `delta`.
     """
-    run = start(network, x, target, **options)
+    run = start(network, x, target, **options | {"inner": True})
     signals, biases = full_gradient_parts(run)
     kept = sum((sum_samples(part) for parts in biases.values() for part in _each(parts)), zeros_like(run.output))
     return Attribution(

@@ -59,7 +59,7 @@ def fullgrad(
     check_choice("scope", scope, ("layer", "channel"))
     check_choice("terms", terms, ("explicit", "all"))
     check_choice("variant", variant, ("full", "simple", "smooth"))
-    run = start(network, x, target, **options)
+    run = start(network, x, target, **options | {"inner": True})
     if len(run.leaves) != 1:
         raise ValueError(f"FullGrad draws one map, but there are several inputs: {', '.join(run.leaves)}")
     ((leaf, image),) = run.leaf_values.items()

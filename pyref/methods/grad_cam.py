@@ -36,7 +36,7 @@ def grad_cam(network, x, target=None, *, at=None, relu=True, features="plain", u
     check_choice("features", features, ("plain", "positive"))
     if at is None:
         at = last_feature_maps(network)
-    run = start(network, x, target, at=at, **options)
+    run = start(network, x, target, at=at, **options | {"inner": True})
     if len(run.leaves) != 1:
         raise ValueError(f"Grad-CAM reads one node, not {', '.join(run.leaves)}")
     ((name, A),) = run.leaf_values.items()

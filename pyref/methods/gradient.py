@@ -20,4 +20,4 @@ def gradient(network, x, target=None, **options):
     """
     run = start(network, x, target, **options)
     G = run.gradients()
-    return Attribution("gradient", run.collect(lambda ref, value: G[ref]), run.output, signals=G)
+    return Attribution("gradient", run.collect(lambda ref, value: G[ref]), run.output, **run.kept(signals=G))

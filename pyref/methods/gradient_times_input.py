@@ -24,4 +24,4 @@ def gradient_times_input(network, x, target=None, **options):
     G = run.gradients()
     signals = Derived(G, lambda ref, g: run.record[ref] * g)
     values = run.collect(lambda ref, value: signals[ref])
-    return Attribution("gradient_times_input", values, run.output, signals=signals)
+    return Attribution("gradient_times_input", values, run.output, **run.kept(signals=signals))

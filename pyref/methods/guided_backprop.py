@@ -34,7 +34,7 @@ def guided_backprop(network, x, target=None, *, activation="raise", absolute=Fal
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])
     settings = {"activation": activation, "absolute": absolute}
-    return Attribution("guided_backprop", values, run.output, signals=signals, settings=settings)
+    return Attribution("guided_backprop", values, run.output, settings=settings, **run.kept(signals=signals))
 
 
 def positive_gradients(run, name, activation, masked):
@@ -56,4 +56,4 @@ def positive_gradients(run, name, activation, masked):
             )
         return layer.gradient(run.backend, x, y, pos(G))
 
-    return run.walk(run.v, answer)
+    return run.walk(run.v, answer, linear=True)

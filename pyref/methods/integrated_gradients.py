@@ -79,7 +79,7 @@ def integrated_gradients(
         raise ValueError(f"tolerance belongs to quadrature='adaptive', not to {quadrature!r}")
     check_batch_size(batch_size)
     progress = progress or (lambda steps: steps)
-    run = start(network, x, target, **options)
+    run = start(network, x, target, **options | {"inner": True})
     routes = paths(run, baseline, path)
     if quadrature == "auto":
         quadrature = _choose(run, routes, exact=m is None)

@@ -35,7 +35,7 @@ def interior_gradients(network, x, target=None, *, baseline=None, alphas=ALPHAS,
     alphas = tuple(alphas)
     if not alphas or not all(0 <= a <= 1 for a in alphas):
         raise ValueError(f"alphas is {alphas}, expected numbers from 0 to 1")
-    run = start(network, x, target, **options)
+    run = start(network, x, target, **options | {"inner": True})
     routes = paths(run, baseline, path)
     if len(routes) > 1 or len(routes[0]) > 1:
         raise ValueError("interior gradients follow one path: give one baseline, or a callable path")

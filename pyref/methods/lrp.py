@@ -1,5 +1,7 @@
 """Layer-wise relevance propagation."""
 
+from typing import Any
+
 from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.methods.method import start
@@ -67,11 +69,13 @@ def lrp(
         "lrp",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        expected=(lambda: sum_samples(R) - ledger.total("kept")) if run.is_cut else None,
-        signals=signals,
-        biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
-        ledger=ledger,
         settings=settings,
+        **run.kept(
+            expected=(lambda: sum_samples(R) - ledger.total("kept")) if run.is_cut else None,
+            signals=signals,
+            biases={row.node: row.bias_shares for row in ledger if row.bias_shares is not None},
+            ledger=ledger,
+        ),
     )
 
 
@@ -80,9 +84,10 @@ def propagate_relevance(run, seed, rules, gate="all"):
     rows, otherwise = {}, Norm()
 
     def answer(node, x, y, R):
-        account = Account()
+        account: Any = Account() if run.inner else None
         parts = node.layer.relevance(run.backend, x, y, R, rules.get(node.name, otherwise), gate=gate, account=account)
-        rows[node.name] = LedgerRow(node.name, R, parts, account)
+        if run.inner:
+            rows[node.name] = LedgerRow(node.name, R, parts, account)
         return parts
 
     signals = run.walk(seed, answer)
@@ -109,8 +114,7 @@ def _gradient_form(run, rules, gate, settings):
             raise ValueError(f"form='gradient' has no product rule for node {node.name!r}; use form='rule'")
         return layer.gradient(run.backend, x, y, G)
 
-    G = run.walk(run.v, answer)
+    G = run.walk(run.v, answer, linear=True)
     signals = Derived(G, lambda ref, g: run.record[ref] * g)
-    return Attribution(
-        "lrp", run.collect(lambda ref, value: signals[ref]), run.output, signals=signals, settings=settings
-    )
+    values = run.collect(lambda ref, value: signals[ref])
+    return Attribution("lrp", values, run.output, settings=settings, **run.kept(signals=signals))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pyref.attribution import NotKept
 from pyref.check import check_choice, check_float, check_shape
 from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
@@ -27,6 +28,7 @@ class Run:
     embedded names whose reference is an embedding: their values are summed over the embedding axis
     v        target weights in the shape of the output
     injected the signal that starts at the output, where one was given in place of the method's own
+    inner    whether what inner values receive is kept
     """
 
     network: Network
@@ -39,6 +41,7 @@ class Run:
     embedded: frozenset[str]
     at: tuple[str, ...] | None
     injected: Any = None
+    inner: bool = True
 
     @property
     def relevance(self):
@@ -53,7 +56,7 @@ class Run:
     @cached_property
     def fitting(self):
         """How many samples to evaluate together: as many as hold eight million values, at most 128."""
-        values = sum(int(np.prod(value.shape)) for value in self.record.values())
+        values = sum(int(np.prod(self.record.hollow(ref).shape)) for ref in self.record)
         return max(1, min(128, 2**23 * len(self.v) // values))
 
     @property
@@ -75,7 +78,7 @@ class Run:
     def moved(self, leaf_values, v=None):
         """The same run with other values at the leaves, and the same target."""
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
-        record = self.network.forward(self.inputs, self.backend, given)
+        record = self.network.forward(self.inputs, self.backend, given, lean=not self.inner)
         return replace(self, record=record, v=self.v if v is None else v)
 
     def repeated(self, rows, leaf_values):
@@ -91,16 +94,23 @@ class Run:
 
     def gradients(self):
         """∂S_c/∂(every value), the plain backward pass; {reference: G}."""
-        return self.walk(self.v, lambda node, x, y, G: node.layer.gradient(self.backend, x, y, G))
+        return self.walk(self.v, lambda node, x, y, G: node.layer.gradient(self.backend, x, y, G), linear=True)
 
-    def walk(self, seed, answer):
+    def walk(self, seed, answer, linear=False, beside=()):
         """`Network.backward` from the output to the leaves; zero at a leaf that lies behind the others."""
-        signals = self.network.backward(self.record, {self.output_ref: seed}, answer, stop=tuple(self.leaves.values()))
+        leaves = tuple(self.leaves.values())
+        signals = self.network.backward(
+            self.record, {self.output_ref: seed}, answer, leaves, keep=self.inner, linear=linear, beside=beside
+        )
         pairs = tuple(seed.shape[: seed.ndim - self.v.ndim])  # RevealCancel's signals are two in one array
         for ref in self.leaves.values():
             if ref not in signals:
                 signals[ref] = zeros_like(self.record[ref], (*pairs, *self.record[ref].shape))
         return signals
+
+    def kept(self, **fields):
+        """What an `Attribution` holds beside its values and can only make of what inner values received."""
+        return fields if self.inner else {name: NotKept(name) for name in fields}
 
     def collect(self, at_leaf):
         """values for an `Attribution`: at_leaf(reference, value) for each leaf, embeddings summed over their axis."""
@@ -137,6 +147,7 @@ def start(
     allow_nonfinite=False,
     inject=None,
     record=None,
+    inner=True,
 ) -> Run:
     """Forward pass and target, common to all methods.
 
@@ -151,6 +162,8 @@ def start(
                  multiplier or relevance, as the method has it. With output= it starts at any node.
         record   what `network.forward(x)` has left, so that nothing is evaluated again, unless the method rewrites
                  the network: then it is
+        inner    False: hold each value and each signal only as long as something needs it, which takes a third of the
+                 memory; what inner nodes and biases receive, and the ledger, are then not kept
     Raises
         TypeError   x is not float32, float64 or exact (integers only where an embedding reads them)
         ValueError  shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch; a record of
@@ -166,7 +179,7 @@ def start(
     backend = backend or _pyref()
     inputs = _inputs(network, x, backend, allow_nonfinite)
     if record is None or not _made_by(record, network, inputs):
-        record = network.forward(inputs, backend)
+        record = network.forward(inputs, backend, lean=not inner)
     S = record[output_ref]
     if not allow_nonfinite:
         backend.check_finite(f"output {output_ref[0]!r}", S)
@@ -185,6 +198,7 @@ def start(
         frozenset(embedded),
         names,
         inject,
+        inner,
     )
 
 

@@ -64,7 +64,7 @@ def occlusion(
     if unit != "patch" and (shape is not None or stride != 1):
         raise ValueError("shape and stride belong to unit='patch'")
     check_batch_size(batch_size)
-    run = start(network, x, target, **options)
+    run = start(network, x, target, **options | {"inner": True})
     covers = {name: _cover(run, name, unit, shape, stride) for name in run.leaves}
     fills = _fills(run, fill)
     scores = _evaluate(run, covers, fills, batch_size or 2 * run.fitting, progress or (lambda steps: steps))

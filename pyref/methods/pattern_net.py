@@ -44,8 +44,8 @@ def walk_patterns(name, combine, network, x, target, patterns, mask, project, op
         name,
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        signals=signals,
         settings={"mask": mask, "project": project, "estimators": dict(patterns.estimators)},
+        **run.kept(signals=signals),
     )
 
 
@@ -70,4 +70,4 @@ def propagate_patterns(run, patterns, combine, mask=True, project=False):
             return layer.gradient(run.backend, x, y, R)
         raise ValueError(f"patterns do not go through node {node.name!r} ({type(layer).__name__})")
 
-    return run.walk(run.relevance, answer)
+    return run.walk(run.relevance, answer, linear=True)

@@ -35,4 +35,4 @@ def saliency(network, x, target=None, *, channels="each", **options):
         "l2": lambda v, axis: np.sqrt(np.sum(v * v, axis=axis, keepdims=True)),
     }[channels]
     values = run.collect(lambda ref, value: reduce(size[ref], -1 if ref in embeddings else 1))
-    return Attribution("saliency", values, run.output, signals=size, settings={"channels": channels})
+    return Attribution("saliency", values, run.output, settings={"channels": channels}, **run.kept(signals=size))

@@ -70,6 +70,6 @@ def smoothgrad(
         "smoothgrad",
         run.collect(lambda ref, value: signals[ref]),
         run.output,
-        signals=signals,
         settings={"samples": samples, "level": level, "mode": mode, "absolute": absolute, "seed": seed},
+        **run.kept(signals=signals),
     )

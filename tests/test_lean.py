@@ -1,0 +1,155 @@
+"""Values and signals that are let go of while a walk goes on: less memory, the same bits, and nothing lost unseen."""
+
+import pickle
+import tracemalloc
+from functools import wraps
+
+import numpy as np
+import pytest
+
+import pyref
+
+# relprop lists one example of every layer, for its own table; it needs the compiled extension.
+pytest.importorskip("relprop.support", exc_type=ImportError)
+
+import relprop
+import relprop.cpu
+from tests.test_methods_support import network_of, options_of
+
+ALWAYS = ("fullgrad", "full_gradient", "grad_cam", "occlusion", "integrated_gradients", "interior_gradients")
+SCALED = [("vgg16", {"width": 0.125, "size": 32}), ("resnet50", {"width": 0.125, "size": 32})]
+
+
+@pytest.mark.parametrize("backend", [pyref, relprop.cpu], ids=["pyref", "cpu"])
+@pytest.mark.parametrize("layer", pyref.LAYERS)
+def test_every_method_through_every_layer_says_the_same(layer, backend):
+    network, x = network_of(layer)
+    for name, method in pyref.METHODS.items():
+        if pyref.supports(name, pyref.LAYERS[layer]) is not True:
+            continue
+        options = {"backend": backend, **options_of(name, network, x)}
+        try:
+            want = method(network, x, 0, **options)
+        except ValueError as refusal:
+            with pytest.raises(ValueError) as lean:
+                method(network, x, 0, inner=False, **options)
+            assert str(lean.value) == str(refusal)
+            continue
+        assert_same(method(network, x, 0, inner=False, **options).values, want.values)
+
+
+@pytest.mark.parametrize("name", [name for name in pyref.METHODS if name not in ALWAYS])
+@pytest.mark.parametrize(("architecture", "size"), SCALED)
+def test_whole_networks_say_the_same(name, architecture, size):
+    network = pyref.merge_batchnorm(relprop.build(architecture, seed=0, classes=5, **size))
+    x = np.random.default_rng(0).uniform(0.1, 1, size=(2, *next(iter(network.inputs.values())))).astype(np.float32)
+    if name.startswith("pattern"):
+        network = network.up_to(list(network.nodes)[20])  # behind random patterns relevance grows from layer to layer
+    options = {"backend": relprop.cpu, **options_of(name, network, x)}
+    for more in [{}, {"rule": "epsilon_alpha2_beta1"}] if name == "lrp" else [{}]:
+        lean = pyref.METHODS[name](network, x, np.ones_like, inner=False, **more, **options)
+        whole = pyref.METHODS[name](network, x, np.ones_like, **more, **options)
+        assert_same(lean.values, whole.values)
+        assert_same(lean.output, whole.output)
+        with pytest.raises(ValueError, match="signals is made of what inner values receive"):
+            lean.at("fc")
+        assert pickle.loads(pickle.dumps(whole)).signals.keys() == dict(whole.signals).keys()
+        assert_same(pickle.loads(pickle.dumps(lean)).values, whole.values)
+
+
+def test_no_backward_answer_of_a_cheap_layer_reads_its_output():
+    seen = set()
+    for name in pyref.LAYERS:
+        network, x = network_of(name)
+        node = network.nodes["layer"]
+        if not node.layer.cheap:
+            continue
+        seen.add(node.layer.kind)
+        record = network.forward(x)
+        inputs, y = record.inputs(node), record.output(node)
+        S = tuple(map(np.ones_like, y)) if isinstance(y, tuple) else np.ones_like(y)
+        for unread in (y, None):
+            gradient = node.layer.gradient(pyref, inputs, unread, S)
+            relevance = node.layer.relevance(pyref, inputs, unread, S, pyref.Epsilon(0))
+            multiplier = node.layer.multiplier(pyref, inputs, unread, inputs, unread, S)
+            if unread is y:
+                want = gradient, relevance, multiplier
+        for got, expected in zip((gradient, relevance, multiplier), want, strict=True):
+            for a, b in zip(got, expected, strict=True):
+                assert_same(a, b)
+    assert seen == {"activation", "shape", "dropout"}
+
+
+def test_a_lean_record_computes_again_what_it_let_go_of():
+    network = pyref.merge_batchnorm(relprop.build("resnet50", seed=0, classes=5, width=0.125, size=32))
+    x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
+    whole, lean = network.forward(x, relprop.cpu), network.forward(x, relprop.cpu, lean=True)
+    gone = [ref for ref in whole if np.count_nonzero(lean.hollow(ref)) == 0 != np.count_nonzero(whole[ref])]
+    kinds = {network.nodes[name].layer.kind for name, _ in gone}
+    assert kinds == {"activation", "shape"}
+    assert all(lean.hollow(ref).shape == whole[ref].shape and lean.hollow(ref).strides[0] == 0 for ref in gone)
+    for ref in reversed(list(whole)):  # the last ones first: each asks for those before it
+        assert_same(lean[ref], whole[ref])
+    lean.let_go([ref for ref in lean if ref[0] in network.nodes])  # back to the input alone
+    for ref in reversed(list(whole)):
+        assert_same(lean[ref], whole[ref])
+    assert not whole.lean
+    whole.let_go(list(whole))
+    assert_same(whole.hollow("fc"), lean["fc"])  # a record that somebody else may read holds on to everything
+
+
+@pytest.mark.parametrize(
+    ("method", "most"), [("gradient_times_input", 0.8), ("lrp", 0.8), ("guided_backprop", 0.8), ("deeplift", 1.5)]
+)
+def test_a_lean_run_holds_less_than_the_values_of_the_network(method, most):
+    network = relprop.build("vgg16", seed=0, classes=5, width=0.25, size=64)
+    x = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
+    values = sum(value.nbytes for value in network.forward(x, relprop.cpu).values())
+
+    def peak(**options):
+        tracemalloc.start()
+        try:
+            pyref.METHODS[method](network, x, 1, backend=relprop.cpu, **options)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(inner=False)
+    assert peak(inner=False) <= most * values < peak(inner=True)
+
+
+def test_explain_makes_the_rest_when_it_is_read():
+    network = relprop.build("vgg16", seed=0, classes=5, width=0.25, size=64)
+    x = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
+    given, calls = x.copy(), []
+    lrp = pyref.METHODS["lrp"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            pyref.METHODS, "lrp", wraps(lrp)(lambda *a, **more: calls.append(more["inner"]) or lrp(*a, **more))
+        )
+        want = relprop.explain(network, x, "lrp", 1, rule="epsilon_plus", inner=True)
+        got = relprop.explain(network, given, "lrp", 1, rule="epsilon_plus")
+        given[...] = 0  # the caller may do what he likes with his arrays
+        assert_same(got.values, want.values)
+        assert calls == [True, False]
+        assert_same(got.at("features.5"), want.at("features.5"))
+        assert_same(got.expected, want.expected)
+        assert got.biases.keys() == want.biases.keys()
+        assert got.ledger.table(1) == want.ledger.table(1)
+        assert calls == [True, False, True]  # once, whatever is read
+        small = relprop.explain(relprop.zoo("digits-cnn-relu"), relprop.digits()[0][:2], "lrp", 1)
+        assert len(small.ledger)
+        assert calls == [True, False, True, True]  # what is small is kept
+        one = {"record": network.forward(x, relprop.cpu)}
+        assert len(relprop.explain(network, x, "lrp", 1, "cpu", **one).ledger)
+        assert calls[4:] == [True]
+
+
+def assert_same(a, b):
+    if isinstance(b, dict):
+        assert a.keys() == b.keys()
+        for name in b:
+            assert_same(a[name], b[name])
+    else:
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
