@@ -282,13 +282,14 @@ class Network:
 
     # ---- forward --------------------------------------------------------------------------------------
 
-    def forward(self, x, backend=None, given=None, lean=False) -> Record:
+    def forward(self, x, backend=None, given=None, let_go=None) -> Record:
         """Evaluate every node; the Record holds every value.
 
         x      an array, or {input name: array} for several inputs
         given  {reference: value}: values put in place of what a node would compute (for a path that starts
                at an inner node). Nodes that only feed such values are not evaluated.
-        lean   let go of what is cheap to compute again, such as activations, once nothing reads it any more
+        let_go whether to hold a node's output, let_go(node), only until its last reader has run; the network's inputs
+               and outputs stay. A record of that kind is lean
         """
         backend = backend or _pyref()
         given = {_ref(k): v for k, v in (given or {}).items()}
@@ -298,23 +299,23 @@ class Network:
             values[name, 0] = array
         nodes = [node for node in self.nodes.values() if needed is None or node.name in needed]
         inputs: dict[str, Inputs] = {}
-        record = Record(values, nodes, inputs, backend, lean)
-        readers = self._last_readers(nodes, values) if lean else {}
+        record = Record(values, nodes, inputs, backend, lean=let_go is not None)
+        readers = self._last_readers(nodes, values, let_go) if let_go else {}
         for node in nodes:
             arrays = Inputs([values[i] for i in node.inputs])
             y = node.layer.run(backend, arrays)
             for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
                 values.setdefault(ref, part)
-            if not lean or vars(arrays):  # else the record would hold on to them
+            if not let_go or (vars(arrays) and not let_go(node)):  # else the record would hold on to them
                 inputs[node.name] = arrays
             if node.name in readers:
                 record.let_go(readers[node.name])
         return record
 
-    def _last_readers(self, nodes, given):
-        """{node: cheap values that nothing reads after it}."""
-        cheap = {ref for node in nodes if node.layer.cheap for ref in node.refs} - set(self.outputs) - set(given)
-        last = {i: node.name for node in nodes for i in node.inputs if i in cheap}
+    def _last_readers(self, nodes, given, let_go):
+        """{node: values to let go of that nothing reads after it}."""
+        going = {ref for node in nodes if let_go(node) for ref in node.refs} - set(self.outputs) - set(given)
+        last = {i: node.name for node in nodes for i in node.inputs if i in going}
         found: dict[str, list[Ref]] = {}
         for ref, name in last.items():
             found.setdefault(name, []).append(ref)
@@ -322,7 +323,7 @@ class Network:
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""
-        record = self.forward(x, backend)
+        record = self.forward(x, backend, let_go=lambda node: True)
         out = tuple(record[o] for o in self.outputs)
         return out[0] if len(out) == 1 else out
 

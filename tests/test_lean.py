@@ -14,6 +14,7 @@ pytest.importorskip("relprop.support", exc_type=ImportError)
 
 import relprop
 import relprop.cpu
+from pyref.methods.method import cheap
 from tests.test_methods_support import network_of, options_of
 
 ALWAYS = ("fullgrad", "full_gradient", "grad_cam", "occlusion", "integrated_gradients", "interior_gradients")
@@ -83,7 +84,7 @@ def test_no_backward_answer_of_a_cheap_layer_reads_its_output():
 def test_a_lean_record_computes_again_what_it_let_go_of():
     network = pyref.merge_batchnorm(relprop.build("resnet50", seed=0, classes=5, width=0.125, size=32))
     x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
-    whole, lean = network.forward(x, relprop.cpu), network.forward(x, relprop.cpu, lean=True)
+    whole, lean = network.forward(x, relprop.cpu), network.forward(x, relprop.cpu, let_go=cheap)
     gone = [ref for ref in whole if np.count_nonzero(lean.hollow(ref)) == 0 != np.count_nonzero(whole[ref])]
     kinds = {network.nodes[name].layer.kind for name, _ in gone}
     assert kinds == {"activation", "shape"}

@@ -78,7 +78,7 @@ class Run:
     def moved(self, leaf_values, v=None):
         """The same run with other values at the leaves, and the same target."""
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
-        record = self.network.forward(self.inputs, self.backend, given, lean=not self.inner)
+        record = self.network.forward(self.inputs, self.backend, given, None if self.inner else cheap)
         return replace(self, record=record, v=self.v if v is None else v)
 
     def repeated(self, rows, leaf_values):
@@ -179,7 +179,7 @@ def start(
     backend = backend or _pyref()
     inputs = _inputs(network, x, backend, allow_nonfinite)
     if record is None or not _made_by(record, network, inputs):
-        record = network.forward(inputs, backend, lean=not inner)
+        record = network.forward(inputs, backend, let_go=None if inner else cheap)
     S = record[output_ref]
     if not allow_nonfinite:
         backend.check_finite(f"output {output_ref[0]!r}", S)
@@ -200,6 +200,11 @@ def start(
         inject,
         inner,
     )
+
+
+def cheap(node):
+    """What a lean run computes again: activations and what only rearranges."""
+    return node.layer.cheap
 
 
 def check_batch_size(batch_size):
