@@ -9,13 +9,15 @@ import re
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 __all__ = ["Measured", "measure", "Unavailable"]
 
 
 SHORT = 5.0  # seconds up to which a run is repeated for its memory alone
+BURST = 0.02  # seconds for which calls are repeated to make one run
+REST = 2.0  # seconds after which nobody waits any longer for the others' threads to come to rest
 
 
 class Unavailable(Exception):
@@ -71,6 +73,16 @@ def _peak(run):
     return _memory("VmHWM") - begin if begin is not None else None, values, took
 
 
+def _burst(run):
+    """Seconds of a call; the median of as many as take `BURST`, where one is shorter."""
+    found: list[float] = []
+    while not found or sum(found) < BURST:
+        began = perf_counter()
+        run()
+        found.append(perf_counter() - began)
+    return statistics.median(found)
+
+
 def _serve(pipe, contender, row, options):
     """The child: build, run under a fresh high-water mark, then run whenever asked."""
     try:
@@ -80,9 +92,7 @@ def _serve(pipe, contender, row, options):
             extra, _, _ = _peak(run)
         pipe.send(("ready", (took, extra, values)))
         while pipe.recv() == "run":
-            began = perf_counter()
-            run()
-            pipe.send(("took", perf_counter() - began))
+            pipe.send(("took", _burst(run)))
     except Unavailable as why:
         pipe.send(("refused", str(why)))
     except Exception as why:  # a peer that fails on a network is a result, and says so in the table
@@ -109,6 +119,14 @@ class _Child:
         self.process.kill()
         return "refused", f"it took more than {limit:.0f} s"
 
+    def computed(self):
+        """Nanoseconds that the process has computed so far; 0 where the system does not say."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        try:
+            return sum(int(task.read_text().split()[0]) for task in tasks)
+        except OSError:  # a thread has ended meanwhile
+            return 0
+
     def run(self, limit):
         try:
             self.pipe.send("run")
@@ -124,10 +142,22 @@ class _Child:
         self.process.join()
 
 
+def _rest(children):
+    """Wait until no contender computes: threads of some go on spinning for 50 ms after their work is done, on a
+    processor that the next one needs."""
+    end, before = perf_counter() + REST, -1
+    while perf_counter() < end:
+        now = sum(child.computed() for child in children)
+        if before >= 0 and 0 <= now - before < 2 * 10**5:
+            return
+        before = now
+        sleep(0.01)
+
+
 def measure(
     row, contenders, backend="cpu", runs=5, seconds=2.0, threads=None, tell=lambda text: None, budget=45.0, limit=300.0
 ):
-    """{contender: Measured}: a warm-up, then rounds in which each runs once.
+    """{contender: Measured}: a warm-up, then rounds in which each runs once, after the others have come to rest.
 
     Rounds end when all have `runs` and took `seconds`, or when the row has taken its budget, whatever the number of
     runs. A run that takes a third of the budget by itself is not repeated: its warm-up is the measurement. A contender
@@ -152,6 +182,7 @@ def measure(
     spent, rounds = 0.0, 0
     while racing and spent < budget and (rounds < runs or spent < seconds * len(racing)):
         for contender in list(racing):
+            _rest(children.values())
             word, value = children[contender].run(limit)
             if word == "refused":
                 results[contender].refused = value

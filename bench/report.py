@@ -115,7 +115,9 @@ _PAGE = """# Bench
 `python -m bench --page`.
 
 Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
-contender runs in a process of its own, in turn with the others; the time is the median of the runs, the spread half
+contender runs in a process of its own, in turn with the others, and each begins when the threads of the others have
+come to rest (some go on spinning for 50 ms after their work, on a core that the next one needs); calls shorter than
+20 ms are repeated for that long, and their median is one run. The time is the median of the runs, the spread half
 the distance of their quartiles; what takes fifteen seconds or more runs once. *Extra memory* is the most that a run
 held beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back
 must find again. *Of SGEMM* is the rate at which the products went through that the method cannot do without

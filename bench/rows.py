@@ -251,8 +251,7 @@ _FORWARD = (
 _BACKWARD = (
     "on one thread 1.1 times Captum's time. Beside what limits the forward pass: back through strides of 2 "
     "convolutions reach 40 to 80% of SGEMM, and 27% back to the three channels of the image, where each source "
-    "that is gathered meets three rows of weights. Memory: signals stay for a.at(node), where PyTorch frees each "
-    "after its last use."
+    "that is gathered meets three rows of weights."
 )
 _EXACT = (
     "the line crosses 1057 linear pieces, and the exact form takes a gradient in each, 56 stretches at a time, which "

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, fields
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from bench import check, cost, ours, report
-from bench.measure import measure
+from bench import measure as bench_measure
+from bench.measure import BURST, _Child, measure
 from bench.rows import ROWS, Row
 from bench.scaling import SERIES
 
@@ -71,6 +73,7 @@ class Answers:
 
     def __call__(self, x, backend):
         self.calls += 1
+        time.sleep(2 * BURST)  # so that a call is a run
         if self.calls > 3 and self.end == "raises":
             raise ValueError("no more")
         if self.calls > 3 and self.end == "dies":
@@ -98,6 +101,52 @@ def test_a_contender_that_fails_or_hangs_refuses(end, why):
     assert "No module named" in found["ours_again"].refused
     assert found["ours"].refused is None if why is None else why in found["ours"].refused
     assert len(found["ours"].seconds) == (4 if why is None else 1)
+
+
+def test_short_calls_are_repeated_and_their_median_counts(monkeypatch):
+    now, calls = [0.0], []
+    monkeypatch.setattr(bench_measure, "perf_counter", lambda: now[0])
+
+    def run(seconds):
+        calls.append(seconds)
+        now[0] += seconds
+
+    taken = iter([0.001, 0.012, 0.002, 0.003, 0.004])
+    assert bench_measure._burst(lambda: run(next(taken))) == pytest.approx(0.003)
+    assert len(calls) == 5  # they took 22 ms
+    assert bench_measure._burst(lambda: run(2 * BURST)) == pytest.approx(2 * BURST)
+    assert len(calls) == 6
+
+
+def test_a_run_waits_until_the_others_have_come_to_rest(monkeypatch):
+    """Until what they have computed stands still; one that never rests is not waited for any longer after a while."""
+    now = [0.0]
+    monkeypatch.setattr(bench_measure, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(bench_measure, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    class Spins:
+        def __init__(self, seconds):
+            self.seconds = seconds
+
+        def computed(self):
+            return 10**9 * min(now[0], self.seconds)
+
+    for seconds, waited in ((0, 0.01), (0.3, 0.31), (1e9, bench_measure.REST)):
+        now[0] = 0.0
+        bench_measure._rest([Spins(0), Spins(seconds)])
+        assert now[0] == pytest.approx(waited, abs=0.0101)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has computed is read from /proc")
+def test_what_a_contender_has_computed_is_known():
+    child = _Child("ours", QUICK, {})
+    try:
+        assert child.hear(60)[0] == "ready"
+        before = child.computed()
+        child.run(60)
+        assert child.computed() > before > 0
+    finally:
+        child.stop()
 
 
 def test_what_takes_long_runs_once():
