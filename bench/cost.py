@@ -16,7 +16,7 @@ _BACKWARD = ("gradient", "saliency", "gradient_times_input", "guided_backprop", 
 @dataclass(frozen=True)
 class Cost:
     """flops, the bytes of weights that they read once per pass and of values that are kept between passes, and the
-    latter alone: outputs of layers with weights, and what the activations make of them where more passes follow."""
+    latter alone: outputs of layers with weights, and of recurrent ones every step's gates, state and output."""
 
     flops: float
     bytes: float
@@ -34,8 +34,17 @@ def must(row, network, x):
     flops = sum(passes[n.name] * per_node[n.name] * len(x) for n in weighted)
     size = x.dtype.itemsize
     weights = sum(passes[n.name] * n.layer.w.size * size for n in weighted if hasattr(n.layer, "w"))
-    kept = sum(_count(shapes[n.name, 0]) for n in weighted) * len(x) * size
+    kept = sum(_kept(n, shapes) for n in weighted) * len(x) * size
     return Cost(flops, weights + (2 if row.method != "forward" else 1) * kept, kept)
+
+
+def _kept(node, shapes):
+    """Values of one sample that the way back needs of a node."""
+    layer = node.layer
+    if layer.kind != "recurrent":
+        return _count(shapes[node.name, 0])
+    steps = shapes[node.inputs[0]][0]
+    return steps * sum(w.shape[1] + 2 * w.shape[0] for w in layer.w_h)
 
 
 def _count(shape):
