@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction as F
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from bound import rounding
 from exact import assert_equal, assert_exact, fractions
 
 import pyref
+from pyref.methods.piecewise import straight_ends
 from pyref.methods.quadrature import QUADRATURES, quadrature_nodes
 from pyref.theorems.draw import SeededDraw
 from pyref.theorems.networks import any_network, input_for, mlp, target_for
@@ -487,7 +489,7 @@ def test_progress_sees_every_gradient():
             yield step
 
     pyref.integrated_gradients(network, x, 0, m=9, batch_size=1, progress=count)
-    assert len(seen) == 9
+    assert len(seen) == 9 * len(x)
 
 
 def test_gradients_are_evaluated_together():
@@ -502,12 +504,63 @@ def test_gradients_are_evaluated_together():
         want = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=1)
         sizes.clear()
         got = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=7)
-        assert sizes == [3, 3, 3, 6, 6, 3]  # at x and at both ends; then in two nodes, in two, and in one
+        assert sizes == [3, 3, 3, 5, 5, 5]  # at x and at both ends; then all nodes of one sample after the other
         assert_equal(got.values, want.values)
         assert_equal(got.at("relu1"), want.at("relu1"))
     curve = {"path": lambda alpha: x * alpha * alpha, "m": 5}
     one, five = (pyref.integrated_gradients(network, x, batch_size=k, **curve) for k in (1, 99))
     assert_equal(one.values, five.values)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("quadrature", ["left", "midpoint", "trapezoid"])
+def test_a_straight_line_goes_through_affine_nodes_once_and_nothing_changes(case, quadrature):
+    """Σ_k v_k ∂S(γ(α_k)) ⊙ (x - x̄) with == on any graph, from the inputs and from an inner node."""
+    draw = SeededDraw(9, "line", case)
+    network = any_network(draw)
+    x, baseline = input_for(draw, network), input_for(draw, network)
+    c = target_for(draw, network, x)
+    inner = draw.choice([None, *(n for n in network.nodes if (n, 0) not in network.outputs)])
+    start, end = (v if inner is None else network.forward(v)[inner] for v in (baseline, x))
+
+    def gradient(at):
+        if inner is None:
+            return pyref.gradient(network, at, c).values
+        run = pyref.methods.method.start(network, x, c, at=inner)
+        return run.moved({inner: at}).gradients()[inner, 0]
+
+    pairs = list(zip(*quadrature_nodes(quadrature, 5), strict=True))
+    want = sum(v * gradient(start + alpha * (end - start)) * (end - start) for alpha, v in pairs)
+    for size in (1, 3, None):
+        options = {"baseline": start, "quadrature": quadrature, "m": 5, "batch_size": size, "at": inner}
+        assert_equal(pyref.integrated_gradients(network, x, c, **options).values, want)
+
+
+def test_where_straight_lines_end():
+    rng = np.random.default_rng(0)
+    conv, dense = pyref.Conv(rng.normal(size=(3, 2, 3, 3)), padding=1), pyref.Dense(rng.normal(size=(75, 2)))
+    nodes = [
+        ("conv", conv, "x"), ("pool", pyref.AvgPool(2, padding=0), "conv"), ("relu", pyref.ReLU(), "pool"),
+        ("max", pyref.MaxPool(2), "conv"), ("sum", pyref.Add(), ("max", "relu")), ("flat", pyref.Flatten(), "sum"),
+        ("out", pyref.Dense(rng.normal(size=(75, 2))), "flat"),
+    ]  # fmt: skip
+    network, x = pyref.Network(nodes, {"x": (2, 10, 10)}), rng.normal(size=(2, 2, 10, 10))
+
+    def ends(network, **options):
+        return {ref[0] for ref in straight_ends(pyref.methods.method.start(network, x, 0, **options))}
+
+    assert ends(network) == {"conv", "pool"}  # the maximum reads one of them, the ReLU the other
+    assert ends(network, at="relu") == {"out"}  # what the maximum adds does not move
+    assert ends(network, at=["conv", "relu"]) == {"conv", "relu"}
+    affine = pyref.Network.sequential([conv, pyref.AvgPool(2), pyref.Flatten(), dense], shape=(2, 10, 10))
+    assert ends(affine) == {"dense1"}
+    seen = []
+    spy = SimpleNamespace(
+        **vars(pyref) | {"conv_forward": lambda x, *a, **o: seen.append(len(x)) or pyref.conv_forward(x, *a, **o)}
+    )
+    a = pyref.integrated_gradients(network, x, 0, m=20, backend=spy)
+    assert seen == [2, 2, 2, 2, 2], "the run, the output at both ends, and the line's ends; never the nodes between"
+    assert a.settings["gradients"] == 20
 
 
 def test_inner_values_are_integrated_when_they_are_asked_for():

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,17 @@ from pyref.layers.activation import Identity
 from pyref.layers.layer import Layer
 from pyref.methods.method import check_batch_size, start
 from pyref.methods.path import Curve, paths
-from pyref.methods.piecewise import Report, along, beyond_leaves, bisected_pieces, exact_pieces, hidden_units
+from pyref.methods.piecewise import (
+    Report,
+    along,
+    beyond_leaves,
+    bisected_pieces,
+    exact_pieces,
+    hidden_units,
+    straight_ends,
+)
 from pyref.methods.quadrature import QUADRATURES, quadrature_nodes
+from pyref.network import show
 from pyref.numerics import is_exact, number_like, zeros_like
 
 __all__ = ["integrated_gradients"]
@@ -59,7 +70,7 @@ def integrated_gradients(
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
         batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold eight million
-                    values, at most 128; never fewer than one of each sample
+                    values, at most 128; on a curve, and for inner values, never fewer than one of each sample
         progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.
     Laws
@@ -68,7 +79,9 @@ def integrated_gradients(
     Returns
         Attribution. What inner values receive is integrated when `signals` or `at` first asks for it.
     Numerics
-        Sums in float64. At a kink exactly on the path (as all of them are at α = 0 under a zero baseline
+        Sums in float64, of gradients that are evaluated together in their own dtype. Layers that are affine where a
+        straight line meets them are evaluated at its ends only, and gradients go back through them once, summed: equal
+        in exact arithmetic. At a kink exactly on the path (as all of them are at α = 0 under a zero baseline
         without biases) f′ is that of the switched-off side: "left" and "trapezoid" sample there and come out low.
     Raises
         ValueError  "exact" where the network is not piecewise linear or the path is a curve; more than m pieces;
@@ -109,7 +122,7 @@ def integrated_gradients(
         run.collect(lambda ref, value: signals[ref]),
         run.output,
         expected=expected,
-        signals=lambda: integral(inner=True)[0],
+        signals=lambda: integral(inner=True)[0] | signals,
         quadrature=text,
         settings={"quadrature": quadrature, "m": m, "baselines": len(routes), **settings},
     )
@@ -148,7 +161,7 @@ def _contributions(run, stretch, quadrature, m, tolerance, batch_size, report, p
         yield from exact_pieces(run, stretch, m, report, progress, inner)
     elif quadrature == "adaptive":
         yield from bisected_pieces(run, stretch, m, tolerance, report, progress, inner)
-    else:
+    elif isinstance(stretch, Curve) or inner:
         n = len(run.output)
         steps = _steps(run, stretch, quadrature, m)
         at_once = max(1, (batch_size or run.fitting) // n)
@@ -161,6 +174,62 @@ def _contributions(run, stretch, quadrature, m, tolerance, batch_size, report, p
             parts = along(moved, {run.leaves[name]: d for name, d in step.items()}, inner)
             for k in range(len(some)):
                 yield slice(None), {ref: part[k * n : (k + 1) * n] for ref, part in parts.items()}
+    else:
+        yield from _on_straight_line(run, stretch, _nodes(run, quadrature, m), batch_size, report, progress)
+
+
+def _on_straight_line(run, segment, nodes, batch_size, report, progress):
+    """Σ_k v_k ∂S(γ(α_k)) ⊙ (x - x̄), with every affine node that the line meets first evaluated at its ends alone.
+
+        z(α) = z̄ + α (z - z̄)          Σ_k v_k ∂S/∂x = (∂z/∂x)ᵀ Σ_k v_k ∂S/∂z
+
+    nodes  pairs (α_k, v_k)
+    """
+    ends = straight_ends(run)
+    first = run.network.up_to(*ends)
+    beyond = replace(run, leaves={show(ref): ref for ref in ends})
+    together = batch_size or run.fitting
+    parts = [nodes[part] for part in _parts(len(nodes), together)]
+    rows = [range(len(run.output))[part] for part in _parts(len(run.output), max(1, together // len(nodes)))]
+    report.gradients += len(nodes)
+    at: list[Any] = []
+    record: Any = None
+    line: dict[str, Any] = {}
+    total: dict[Any, Any] = {}
+    for of, some in progress([(of, some) for of in rows for some in parts]):
+        if some is parts[0]:
+            at = [{name: v[of.start : of.stop] for name, v in p.items()} for p in (segment.start, segment.end)]
+            inputs = {name: run.inputs[name][of.start : of.stop] for name in first.inputs}
+            given = [{run.leaves[name]: v for name, v in p.items()} for p in at]
+            start, record = (first.forward(inputs, run.backend, values) for values in given)
+            line = {name: (start[ref], record[ref] - start[ref]) for name, ref in beyond.leaves.items()}
+            total = {ref: _wide_zeros(record[ref]) for ref in ends}
+        points = {name: _outer([alpha for alpha, _ in some], d, p) for name, (p, d) in line.items()}
+        moved = beyond.repeated([*of] * len(some), points)
+        G = replace(moved, v=_outer([v for _, v in some], run.v[of.start : of.stop])).gradients()
+        for ref in ends:
+            total[ref] = total[ref] + np.sum(np.reshape(G[ref], (len(some), *record[ref].shape)), axis=0)
+        if some is parts[-1]:
+            seeds = {ref: v.astype(record[ref].dtype) for ref, v in total.items()}
+            stop = tuple(run.leaves.values())
+            signals = first.backward(
+                record, seeds, lambda node, x, y, G: node.layer.gradient(run.backend, x, y, G), stop
+            )
+            step = {run.leaves[name]: v - at[0][name] for name, v in at[1].items()}
+            yield slice(of.start, of.stop), {ref: signals[ref] * d for ref, d in step.items() if ref in signals}
+
+
+def _parts(count, most):
+    """[0, count) in even slices of at most `most`."""
+    pieces = -(-count // most)
+    return [slice(count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]
+
+
+def _outer(factors, d, p=None):
+    """p + factor · d (n, ...) for one factor after the other: (len(factors) · n, ...)."""
+    by = np.asarray([number_like(d, f) for f in factors], like=d).astype(d.dtype)
+    y = np.reshape(by, (-1,) + (1,) * d.ndim) * np.expand_dims(d, 0)
+    return np.reshape(y if p is None else y + np.expand_dims(p, 0), (-1, *d.shape[1:]))
 
 
 def _joined(by_leaf):
@@ -170,17 +239,23 @@ def _joined(by_leaf):
     return {name: np.concatenate([arrays[name] for arrays in by_leaf]) for name in by_leaf[0]}
 
 
-def _steps(run, stretch, quadrature, m):
-    """Pairs of a node α_k and a function that gives the step of γ by which its gradient is multiplied."""
+def _nodes(run, quadrature, m):
+    """Pairs (α_k, v_k)."""
     nodes, weights = quadrature_nodes(quadrature, m)
     if quadrature == "gauss_legendre" and any(is_exact(v) for v in run.leaf_values.values()):
         raise ValueError("gauss_legendre has irrational nodes, but x is exact; use another quadrature")
+    return list(zip(nodes, weights, strict=True))
+
+
+def _steps(run, stretch, quadrature, m):
+    """Pairs of a node α_k and a function that gives the step of γ by which its gradient is multiplied."""
+    pairs = _nodes(run, quadrature, m)
     if not isinstance(stretch, Curve):
         velocity = stretch.velocity
         return [
-            (alpha, lambda v=v: {name: number_like(d, v) * d for name, d in velocity.items()})
-            for alpha, v in zip(nodes, weights, strict=True)
+            (alpha, lambda v=v: {name: number_like(d, v) * d for name, d in velocity.items()}) for alpha, v in pairs
         ]
+    nodes, weights = zip(*pairs, strict=True)
     if quadrature == "gauss_legendre":
         if stretch.derivative is None:
             raise ValueError("gauss_legendre needs the derivative of a curve: pass path=(γ, γ′), or use 'midpoint'")

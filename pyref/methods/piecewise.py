@@ -16,7 +16,7 @@ from pyref.layers.layer import Layer
 from pyref.methods.path import Segment, per_sample
 from pyref.numerics import is_exact, number_like, on_host, sum_samples, zeros_like
 
-__all__ = ["ray", "hidden_units", "exact_pieces", "bisected_pieces", "along", "Report"]
+__all__ = ["ray", "hidden_units", "straight_ends", "exact_pieces", "bisected_pieces", "along", "Report"]
 
 UNITS = 64  # hidden units for each stretch in which a line is walked: about thirty pieces
 
@@ -39,6 +39,27 @@ def beyond_leaves(run):
             nodes.append(node)
             reached.update(refs)
     return nodes
+
+
+def straight_ends(run):
+    """The last values at which a straight line at the leaves is a straight line too: where affine nodes end.
+
+    A node is affine where it never bends. Only values on a way to the output count; all such ways pass one of them.
+    """
+    wanted, needed, leaves = {run.output_ref}, set(), set(run.leaves.values())
+    for node in reversed(run.network.nodes.values()):
+        if wanted.intersection(node.refs) - leaves:
+            needed.add(node.name)
+            wanted.update(node.inputs)
+    straight, bent, ends = set(leaves), {run.output_ref}, {}
+    for node in beyond_leaves(run):
+        layer = node.layer
+        if layer.piecewise_linear and type(layer).ray is Layer.ray and not bent.intersection(node.inputs):
+            straight.update(node.refs)
+        else:
+            bent.update(node.refs)
+            ends |= {ref: None for ref in node.inputs if ref in straight and node.name in needed}
+    return [ref for ref in (*ends, run.output_ref) if ref in straight]
 
 
 def hidden_units(run):
