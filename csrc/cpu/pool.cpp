@@ -180,7 +180,10 @@ void for_each_row_of_quads(const PoolSize& size, F&& f) {
   const Index images = size.samples * size.channels * w.counts[0], area = w.lengths[1] * w.lengths[2];
   machine::parallel(images, std::max<Index>(1, grain / std::max<Index>(1, area)), [&](Index from, Index to) {
     for (Index i = from; i < to; ++i)
-      for (Index r = 0; r < w.counts[1]; ++r) f(i * area + 2 * r * w.lengths[2], i * area + (2 * r + 1) * w.lengths[2], i * w.counts[1] + r);
+      for (Index r = 0; r < w.counts[1]; ++r) {
+        const Index above = i * area + 2 * r * w.lengths[2];
+        f(above, above + w.lengths[2], i * w.counts[1] + r);
+      }
   });
 }
 

@@ -482,8 +482,8 @@ class WindowSums {
 // a sample gets depends on nothing but that sample. For kernels of three by three: with fewer taps a source is too
 // little work for what finding it costs.
 
-constexpr Index terms_at_once = 16;      // channels of the start whose weights stay in the first cache
-constexpr Index places_at_once = 512;    // whose sums, of the channels of a job, stay in the second
+constexpr Index terms_at_once = 16;      // channels of the start whose weights, for a whole cell, stay in the first cache
+constexpr Index places_at_once = 1024;   // whose sums, of the channels of a job, stay in the second; half where samples are few
 constexpr Index longest_row = 64;        // of such places, and of sources that are listed together
 constexpr Index sums_at_once = 1 << 17;  // so many of a job
 constexpr Index channels_looked_at = 4;  // one of so many, for the share of zeros
@@ -498,14 +498,16 @@ struct Event {
   std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> weights;
 };
 
-// The sums of `across` x `across` places and `registers` registers of channels, while the events of the
-// `window` x `window` sources that they see are added: side x side of them to each place. Everything is spelled out
-// for the compiler, so that the sums stay in registers from the first source to the last.
-template <class T>
+// The sums of `high` x `wide` places and `registers` registers of channels, while the events of the sources that they
+// see are added: side x side of them to each place. Everything is spelled out for the compiler, so that the sums stay in
+// registers from the first source to the last. What is narrow has half the channels and twice the places.
+template <class T, bool is_narrow>
 struct Cell {
-  static constexpr int side = 3, across = 2, window = across + side - 1, registers = most_rows == 8 ? 4 : 2;
-  static constexpr int all = across * across * registers;
+  static constexpr int side = 3, most = most_rows == 8 ? 4 : 2, registers = is_narrow ? most / 2 : most;
+  static constexpr int high = 2, wide = is_narrow ? 4 : 2, window = wide + side - 1, sources = window * (high + side - 1);
+  static constexpr int all = high * wide * registers;
   static constexpr Index channels = registers * lanes<T>, weights = side * side * channels;  // weights of a term
+  static constexpr Index terms = is_narrow ? 2 * terms_at_once : terms_at_once;              // listed together
   using Vector = typename Register<T>::type;
   struct Sums {
     Vector of[all];
@@ -515,7 +517,7 @@ struct Cell {
   static void run(const Event<T>* events, const int* counts, Index row, const T* panel, T* sums, Index sums_row) {
     Sums here;
     load(here, sums, sums_row, Counted<all>{});
-    add_all(events, counts, row, panel, here, Counted<window * window>{});
+    add_all(events, counts, row, panel, here, Counted<sources>{});
     store(here, sums, sums_row, Counted<all>{});
   }
 
@@ -523,7 +525,7 @@ struct Cell {
   template <int i>
   static RELPROP_INLINE Index at(Index sums_row) {
     constexpr int place = i / registers;
-    return place / across * sums_row + place % across * channels + i % registers * lanes<T>;
+    return place / wide * sums_row + place % wide * channels + i % registers * lanes<T>;
   }
   template <int... i>
   static RELPROP_INLINE void load(Sums& here, const T* sums, Index sums_row, Each<i...>) {
@@ -536,7 +538,7 @@ struct Cell {
 
   template <int... source>
   static RELPROP_INLINE void add_all(const Event<T>* events, const int* counts, Index row, const T* panel, Sums& here, Each<source...>) {
-    (add_events<source>(events + (source / window * row + source % window) * terms_at_once,
+    (add_events<source>(events + (source / window * row + source % window) * terms,
                         counts[source / window * row + source % window], panel, here, Counted<all>{}),
      ...);
   }
@@ -550,7 +552,7 @@ struct Cell {
   }
   template <int source, int i>
   static RELPROP_INLINE void add(T value, const T* w, Sums& here) {
-    constexpr int place = i / registers, k0 = source / window - place / across, k1 = source % window - place % across;
+    constexpr int place = i / registers, k0 = source / window - place / wide, k1 = source % window - place % wide;
     if constexpr (k0 >= 0 && k0 < side && k1 >= 0 && k1 < side)
       here.of[i] += value * read<Vector>(w + (k0 * side + k1) * channels + i % registers * lanes<T>);
   }
@@ -578,16 +580,17 @@ Index piece_of(Index length, Index most, Index multiple) {
   return (piece + multiple - 1) / multiple * multiple;
 }
 
-template <class T>
+template <class T, bool is_narrow>
 class SparseSums {
-  using Cell = cpu::Cell<T>;
+  using Cell = cpu::Cell<T, is_narrow>;
+  static constexpr Index terms_at_once = Cell::terms;
 
  public:
   SparseSums(const Question<T>& q, const Phase& phase)
       : q_(q), phase_(phase), top_(least_offset(phase, 1)), left_(least_offset(phase, 2)), start_(start_of(q.size, q.way)),
         end_(end_of(q.size, q.way)), blocks_((end_.channels + Cell::channels - 1) / Cell::channels),
-        width_(piece_of(phase.counts[2], longest_row, Cell::across)),
-        height_(piece_of(phase.counts[1], places_at_once / width_, Cell::across)), row_(width_ + Cell::side - 1),
+        width_(piece_of(phase.counts[2], longest_row, Cell::wide)),
+        height_(piece_of(phase.counts[1], places_of_a_tile(q) / width_, Cell::high)), row_(width_ + Cell::side - 1),
         sources_(row_ * (height_ + Cell::side - 1)) {}
 
   // Whether this is less work than products of panels, where such a share of the sources is not 0.
@@ -627,6 +630,10 @@ class SparseSums {
  private:
   static constexpr Index taps = Cell::side * Cell::side, of_panel = terms_at_once * Cell::weights;
   static constexpr Index row_length = (terms_at_once * taps + lanes<T> - 1) / lanes<T> * lanes<T>, of_rows = Cell::channels * row_length;
+
+  static Index places_of_a_tile(const Question<T>& q) {
+    return q.samples < jobs_per_thread * machine::threads() ? places_at_once / 2 : places_at_once;
+  }
 
   // Of one thread: the events of each source, how many they are, the sums, and the weights at hand, as they are met and
   // as they lie.
@@ -685,8 +692,8 @@ class SparseSums {
         list(summand, sample, y, x, term, terms, scratch);
         for (Index b = 0; b < count; ++b) {
           pack(summand.weight, block + b, term, terms, scratch);
-          for (Index i = 0; i < height; i += Cell::across)
-            for (Index j = 0; j < width; j += Cell::across)
+          for (Index i = 0; i < height; i += Cell::high)
+            for (Index j = 0; j < width; j += Cell::wide)
               Cell::run(scratch.events + (i * row_ + j) * terms_at_once, scratch.counts + i * row_ + j, row_, scratch.panel,
                         scratch.sums + b * of_block + (i * width_ + j) * Cell::channels, width_ * Cell::channels);
         }
@@ -752,13 +759,23 @@ class SparseSums {
   const Index blocks_, width_, height_, row_, sources_;
 };
 
+// f(whether narrow cells leave fewer lanes without a channel), a constant
+template <class T, class F>
+auto with_cell(Index channels, F&& f) {
+  const auto idle = [&](Index of_cell) { return (of_cell - channels % of_cell) % of_cell; };
+  if (idle(Cell<T, true>::channels) < idle(Cell<T, false>::channels)) return f(std::true_type{});
+  return f(std::false_type{});
+}
+
 // The samples of which so much is 0 that it pays to meet the rest value by value.
 template <class T>
 std::vector<char> where_sparse(const Question<T>& q) {
   const End start = start_of(q.size, q.way);
   const Index summands = static_cast<Index>(q.summands.size()), rows = (start.channels + channels_looked_at - 1) / channels_looked_at;
   const auto pays = [&](double density) {
-    return std::all_of(q.phases.begin(), q.phases.end(), [&](const Phase& phase) { return SparseSums<T>(q, phase).pays(density); });
+    return std::all_of(q.phases.begin(), q.phases.end(), [&](const Phase& phase) {
+      return with_cell<T>(end_of(q.size, q.way).channels, [&](auto narrow) { return SparseSums<T, narrow>(q, phase).pays(density); });
+    });
   };
   std::vector<char> answers(static_cast<std::size_t>(q.samples), 0);
   if (summands == 0 || q.phases.empty() || !pays(0)) return answers;
@@ -801,7 +818,8 @@ void window_sums(Isa, const WindowSize& size, Index samples, Way way, const T* w
     sparse.samples = 1;
     while (n + sparse.samples < samples && pays[static_cast<std::size_t>(n + sparse.samples)] == pay) ++sparse.samples;
     if (pay)
-      for (const Phase& phase : sparse.phases) SparseSums<T>(sparse, phase).run();
+      for (const Phase& phase : sparse.phases)
+        with_cell<T>(end_of(size, way).channels, [&](auto narrow) { SparseSums<T, narrow>(sparse, phase).run(); });
     else
       WindowSums<T>(sparse).run();
   }
