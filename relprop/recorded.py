@@ -33,6 +33,13 @@ class Recorded:
         self._method, self._module, self._options = method, module, options | {"inner": True}
         self._lock = threading.Lock()
         tape = Tape(module, MOST)
+        try:
+            self._write_down(tape, network, arrays, target)
+        except BaseException:
+            tape.forget()
+            raise
+
+    def _write_down(self, tape, network, arrays, target):
         inputs = {name: tape.input(array) for name, array in arrays.items()}
         self._single = len(inputs) == 1
         self._inputs = [(name, tape.now(traced)) for name, traced in inputs.items()]

@@ -6,6 +6,7 @@ what does not is a constant. Kernels of the backend become links of one chain in
 after the other. A computation whose course depends on its numbers cannot be recorded, and says so.
 """
 
+from dataclasses import is_dataclass
 from functools import partial
 from types import SimpleNamespace
 
@@ -132,6 +133,11 @@ class Tape:
 
         return run
 
+    def forget(self):
+        """Let go of all arrays, which a tape that is in no use any more would hold until cycles are looked for."""
+        self._steps.clear()
+        del self._chain, self.backend
+
     def now(self, traced):
         """The array that holds a value after every run."""
         return traced._array if isinstance(traced, Traced) else traced
@@ -224,22 +230,23 @@ class Tape:
     def _wrapped(self, result, sources, moves):
         """(the result with its arrays traced, those that are no views of what went in)"""
         fresh: list = []
+        return self._wrap(result, sources, moves, fresh), fresh
 
-        def wrap(value):
-            if isinstance(value, np.generic):
-                value = np.array(value)
-            if isinstance(value, np.ndarray):
-                root = _root(value)
-                for source in sources:
-                    if _root(source._array) is root:
-                        return Traced(self, value, source._memory)
-                fresh.append(value)
-                return self._own(value, moves)
-            if isinstance(value, tuple | list):
-                return type(value)(map(wrap, value))
-            return value
-
-        return wrap(result), fresh
+    def _wrap(self, value, sources, moves, fresh):
+        if isinstance(value, np.generic):
+            value = np.array(value)
+        if isinstance(value, np.ndarray):
+            root = _root(value)
+            for source in sources:
+                if _root(source._array) is root:
+                    return Traced(self, value, source._memory)
+            fresh.append(value)
+            return self._own(value, moves)
+        if isinstance(value, tuple | list):
+            return type(value)([self._wrap(v, sources, moves, fresh) for v in value])
+        if moves and is_dataclass(value):
+            raise CannotRecord(f"a {type(value).__name__} holds numbers of this run")
+        return value
 
     def _own(self, array, moves):
         self._held += array.nbytes
