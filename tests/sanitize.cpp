@@ -378,10 +378,9 @@ void recurrent() {
   {
     const auto w_x = array<T>(size.inputs * 4 * w), w_h = array<T>(w * 4 * w), b = array<T>(4 * w);
     const RecurrentWeights<T> weights{w_x.get(), w_h.get(), draw(0, 1) ? b.get() : nullptr};
-    const Sequence<T> z(n, t, 4 * w), gates(n, t, 4 * w), c(n, t + 1, w), h(n, t + 1, w);
-    lstm_forward(size, time, read(x), weights, LSTMStates<T>{z.all, gates.all, c.all, h.all});
-    const LSTMRecord<T> record{of_x.get(),        z.get(),      gates.block(0, w), gates.block(1, w), gates.block(2, w),
-                               gates.block(3, w), c.get(after), c.get(before),     h.get(after),      h.get(before)};
+    const Sequence<T> z(n, t, 4 * w), c(n, t + 1, w), h(n, t + 1, w);
+    lstm_forward(size, time, read(x), weights, LSTMStates<T>{z.all, c.all, h.all});
+    const LSTMRecord<T> record{of_x.get(), z.get(), c.get(after), c.get(before), h.get(after), h.get(before)};
     lstm_gradient(size, time, record, weights, read(G), read(last), to_x.get(), to_h.get(), to_c.get());
     lstm_tangent(size, time, record, weights, read(x), read(last), read(last), to_all.get(), to_h.get(), to_c.get());
     lstm_multiplier(size, time, record, record, weights, read(G), read(last), math::Product::symmetric, to_x.get(), to_h.get(), to_c.get());

@@ -474,7 +474,7 @@ ERRORS = [
     (lambda: pyref.lstm_gradient(X, W_X, W_H, B, X), "G has shape (2, 3, 5), expected (2, 3, 2)"),
     (lambda: pyref.lstm_tangent(X, W_X, W_H, B, X[:1]), "dx has shape (1, 3, 5), expected (2, 3, 5)"),
     (lambda: pyref.lstm_relevance(X, W_X, W_H, B, X, pyref.Epsilon()), "R has shape (2, 3, 5), expected (2, 3, 2)"),
-    (lambda: pyref.lstm_multiplier(X, W_X, W_H, B, X[:1], X), "x0 has shape (1, 3, 5), expected (2, 3, 5)"),
+    (lambda: pyref.lstm_multiplier(X, W_X, W_H, B, X[:, :1], X), "x0 has shape (2, 1, 5), expected (2, 3, 5)"),
     (
         lambda: pyref.lstm_relevance(X, W_X, W_H, B, X[..., :2], pyref.Epsilon(), "none"),
         "gate is 'none', expected one of 'all', 'half', 'prop', 'abs', 'gradient'",

@@ -6,6 +6,7 @@ a pole nothing can be said of the steps before; longer sequences are held to law
 """
 
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -174,6 +175,26 @@ def test_signals(backend, layer, dtype, data):
     words = {"product": data.draw(st.sampled_from(pyref.PRODUCTS))}
     signals = {"x0": x0, "M": G, "M_last": last}
     case.assert_back(backend, "multiplier", signals, words, record, f"{layer} multiplier")
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("known", [False, True])
+def test_one_baseline_for_all_samples(backend, layer, known):
+    """Given as one sample, its record too or not, it says what a copy for each says, bit for bit."""
+    rng, gates = np.random.default_rng(5), {"lstm": 4, "gru": 3}[layer]
+    shapes = {"x": (3, 4, 5), "w_x": (5, gates * 7), "w_h": (7, gates * 7), "b": (gates * 7,)}
+    weights = {k: rng.normal(size=s) for k, s in shapes.items()} | ({"b_n": None} if layer == "gru" else {})
+    x0, M = rng.normal(size=(1, 4, 5)), rng.normal(size=(3, 4, 7))
+    copies = np.repeat(x0, 3, axis=0)
+    for module in (pyref, backend):
+        multiplier = partial(getattr(module, f"{layer}_multiplier"), **weights, M=M)
+        record = getattr(module, f"{layer}_forward")(**weights | {"x": copies})[1]
+        answers = [multiplier(x0=x0), multiplier(x0=copies)]
+        if known:
+            first = _with_arrays(record, lambda v: v[:1])
+            answers = [multiplier(x0=x0, record0=first), multiplier(x0=copies, record0=record)]
+        for one, each in zip(*answers, strict=True):
+            np.testing.assert_array_equal(one, each)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -35,14 +35,10 @@ py::object forward(const GRUArguments& given, const std::optional<py::array>& h0
   const auto& size = given.size;
   const auto x = given.masked<T>(given.x);
   const Weights<T> w(given);
-  auto z = empty<T>({size.samples, size.steps, gates * size.width}), gate = empty<T>(shape_of(z));
-  auto q = empty<T>({given.is_linear ? size.samples : 0, size.steps, size.width});
-  States<T> h(size, reverse, h0);
-  const Index width = size.width, step = gates * width, sample = size.steps * step;
-  const cpu::GRUStates<T> out{{z.mutable_data(), sample, step},
-                              {gate.mutable_data(), sample, step},
-                              {q.mutable_data(), size.steps * width, width},
-                              h.view()};
+  constexpr Index at_gates = gates, at_h = 2 * gates, at_q = at_h + 1;
+  Rows<T> all(size, given.is_linear ? at_q + 1 : at_q, reverse);
+  const cpu::GRUStates<T> out{all.block(0), all.block(at_gates), given.is_linear ? all.block(at_q) : cpu::Steps<T>(),
+                              all.states(at_h, h0)};
   const auto time = given.time(reverse);
   const T* x_data = x.data();
   {
@@ -51,9 +47,9 @@ py::object forward(const GRUArguments& given, const std::optional<py::array>& h0
   }
   using namespace py::literals;
   return py::module_::import("pyref.layers.gru")
-      .attr("GRURecord")("x"_a = x, "z"_a = z, "r"_a = block_of(gate, 0, width), "u"_a = block_of(gate, 1, width),
-                         "n"_a = block_of(gate, 2, width), "q"_a = given.is_linear ? py::object(q) : h.before(), "h"_a = h.after(),
-                         "h_prev"_a = h.before(), "reverse"_a = py::bool_(reverse));
+      .attr("GRURecord")("x"_a = x, "z"_a = all.steps(0, gates), "r"_a = all.steps(at_gates), "u"_a = all.steps(at_gates + 1),
+                         "n"_a = all.steps(at_gates + 2), "q"_a = given.is_linear ? all.steps(at_q) : all.before(at_h),
+                         "h"_a = all.after(at_h), "h_prev"_a = all.before(at_h), "reverse"_a = py::bool_(reverse));
 }
 
 // The record that is given, or that of a forward pass.
@@ -188,14 +184,14 @@ py::object gru_multiplier(const py::object& x, const py::object& w_x, const py::
   const auto& size = given.size;
   if (record.is_none() || record0.is_none()) initial("h0", h0, size);
   const auto x0 = floats("x0", x0_);
-  check_shape("x0", x0, shape_of(given.x));
+  const auto size0 = size_of_baseline(given, x0);
   const SignalArguments signal("M", M, M_last, size);
   const auto product = choice<math::Product>("product", product_, "PRODUCTS");
   return with_widest(deciding(given, record, {given.b_n, x0, signal.S, signal.last}), [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Record<T> known(record_of<T>(record, given, h0, reverse), size);
-    given.x = x0;
-    const Record<T> known0(record_of<T>(record0, given, h0, reverse), size);
+    given.x = spread(x0, shape_of(given.x));
+    const Record<T> known0(record_of<T>(record0, given, h0, reverse), record0.is_none() ? size : size0);
     const Weights<T> w(given);
     const Packed<T> M_data(signal.S);
     const auto last = packed<T>(signal.last);

@@ -16,10 +16,9 @@ py::object forward(const RecurrentArguments& given, const std::optional<py::arra
   const auto& size = given.size;
   const auto x = given.masked<T>(given.x);
   const RecurrentWeightsOf<T> w(given);
-  auto z = empty<T>({size.samples, size.steps, gates * size.width}), gate = empty<T>(shape_of(z));
-  States<T> h(size, reverse, h0), c(size, reverse, c0);
-  const Index step = gates * size.width, sample = size.steps * step;
-  const cpu::LSTMStates<T> out{{z.mutable_data(), sample, step}, {gate.mutable_data(), sample, step}, c.view(), h.view()};
+  constexpr Index at_c = gates, at_h = gates + 1;
+  Rows<T> all(size, gates + 2, reverse);
+  const cpu::LSTMStates<T> out{all.block(0), all.states(at_c, c0), all.states(at_h, h0)};
   const auto time = given.time(reverse);
   const T* x_data = x.data();
   {
@@ -28,9 +27,8 @@ py::object forward(const RecurrentArguments& given, const std::optional<py::arra
   }
   using namespace py::literals;
   return py::module_::import("pyref.layers.lstm")
-      .attr("LSTMRecord")("x"_a = x, "z"_a = z, "i"_a = block_of(gate, 0, size.width), "f"_a = block_of(gate, 1, size.width),
-                          "g"_a = block_of(gate, 2, size.width), "o"_a = block_of(gate, 3, size.width), "c"_a = c.after(),
-                          "c_prev"_a = c.before(), "h"_a = h.after(), "h_prev"_a = h.before(), "reverse"_a = py::bool_(reverse));
+      .attr("LSTMRecord")("x"_a = x, "z"_a = all.steps(0, gates), "c"_a = all.after(at_c), "c_prev"_a = all.before(at_c),
+                          "h"_a = all.after(at_h), "h_prev"_a = all.before(at_h), "reverse"_a = py::bool_(reverse));
 }
 
 // The record that is given, or that of a forward pass.
@@ -45,14 +43,13 @@ py::object record_of(const py::object& record, const RecurrentArguments& given, 
 template <class T>
 struct Record {
   Record(const py::object& record, const cpu::RecurrentSize& size)
-      : x(record, "x", size, size.inputs), z(record, "z", size, gates * size.width), i(record, "i", size, size.width),
-        f(record, "f", size, size.width), g(record, "g", size, size.width), o(record, "o", size, size.width),
-        c(record, "c", size, size.width), c_prev(record, "c_prev", size, size.width), h(record, "h", size, size.width),
+      : x(record, "x", size, size.inputs), z(record, "z", size, gates * size.width), c(record, "c", size, size.width),
+        c_prev(record, "c_prev", size, size.width), h(record, "h", size, size.width),
         h_prev(record, "h_prev", size, size.width), reverse(py::cast<bool>(record.attr("reverse"))) {}
   cpu::LSTMRecord<T> view() const {
-    return {x.view(), z.view(), i.view(), f.view(), g.view(), o.view(), c.view(), c_prev.view(), h.view(), h_prev.view()};
+    return {x.view(), z.view(), c.view(), c_prev.view(), h.view(), h_prev.view()};
   }
-  Sequence<T> x, z, i, f, g, o, c, c_prev, h, h_prev;
+  Sequence<T> x, z, c, c_prev, h, h_prev;
   bool reverse;
 };
 
@@ -167,14 +164,14 @@ py::object lstm_multiplier(const py::object& x, const py::object& w_x, const py:
   const auto& size = given.size;
   if (record.is_none() || record0.is_none()) initial("h0", h0, size), initial("c0", c0, size);
   const auto x0 = floats("x0", x0_);
-  check_shape("x0", x0, shape_of(given.x));
+  const auto size0 = size_of_baseline(given, x0);
   const SignalArguments signal("M", M, M_last, size);
   const auto product = choice<math::Product>("product", product_, "PRODUCTS");
   return with_widest(deciding(given, record, {x0, signal.S, signal.last}), [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Record<T> known(record_of<T>(record, given, h0, c0, reverse), size);
-    given.x = x0;
-    const Record<T> known0(record_of<T>(record0, given, h0, c0, reverse), size);
+    given.x = spread(x0, shape_of(given.x));
+    const Record<T> known0(record_of<T>(record0, given, h0, c0, reverse), record0.is_none() ? size : size0);
     const RecurrentWeightsOf<T> w(given);
     const Packed<T> M_data(signal.S);
     const auto last = packed<T>(signal.last);

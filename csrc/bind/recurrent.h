@@ -1,7 +1,7 @@
 // The door of LSTM and GRU: their arguments, and the records of their forward passes.
 #pragma once
 
-#include "door.h"
+#include "broadcast.h"
 #include "relprop/recurrent.h"
 
 namespace relprop::bind {
@@ -80,7 +80,16 @@ struct SignalArguments {
   std::optional<py::array> last;
 };
 
-// A sequence of a record: read where it lies if its last axis has no gaps, else from a copy.
+// A baseline's sizes: those of x, or one sample that all share; raises pyref's words for any other.
+inline cpu::RecurrentSize size_of_baseline(const RecurrentArguments& given, const py::array& x0) {
+  auto size = given.size, one = size;
+  one.samples = 1;
+  if (shape_of(x0) == std::vector<Index>{1, size.steps, size.inputs}) return one;
+  check_shape("x0", x0, shape_of(given.x));
+  return size;
+}
+
+// A sequence of a record: read where it lies if its last axis has no gaps, else from a copy. One sample is read as any.
 template <class T>
 class Sequence {
  public:
@@ -92,7 +101,7 @@ class Sequence {
     constexpr auto item = static_cast<py::ssize_t>(sizeof(T));
     const bool readable = array_.strides(2) == item && array_.strides(0) % item == 0 && array_.strides(1) % item == 0;
     if (!readable) array_ = Packed<T>(array_);
-    view_ = {static_cast<const T*>(array_.data()), array_.strides(0) / item, array_.strides(1) / item};
+    view_ = {static_cast<const T*>(array_.data()), size.samples == 1 ? 0 : array_.strides(0) / item, array_.strides(1) / item};
   }
   const cpu::Steps<const T>& view() const { return view_; }
 
@@ -101,40 +110,44 @@ class Sequence {
   cpu::Steps<const T> view_;
 };
 
-// States (samples, steps + 1, width): those before and after each step are two views of it.
+// What a forward pass writes: in the row of each step blocks of `width`, side by side so that a sample is one stream
+// through memory. There is a row more than steps, so that a block can hold states before and after each step.
 template <class T>
-class States {
+class Rows {
  public:
-  States(const cpu::RecurrentSize& size, bool reverse, const std::optional<py::array>& initial)
-      : array_(empty<T>({size.samples, size.steps + 1, size.width})), steps_(size.steps), reverse_(reverse) {
+  Rows(const cpu::RecurrentSize& size, Index blocks, bool reverse)
+      : size_(size), reverse_(reverse), array_(empty<T>({size.samples, size.steps + 1, blocks * size.width})) {}
+
+  cpu::Steps<T> block(Index k) { return {array_.mutable_data() + k * size_.width, array_.strides(0) / item, array_.strides(1) / item}; }
+
+  // A block of states, of which the first in time is given.
+  cpu::Steps<T> states(Index k, const std::optional<py::array>& initial) {
+    const auto rows = block(k);
     const auto start = packed<T>(initial);
-    for (Index n = 0; n < size.samples; ++n) {
-      T* row = view().at(n, reverse ? steps_ : 0);
+    for (Index n = 0; n < size_.samples; ++n) {
+      T* row = rows.at(n, reverse_ ? size_.steps : 0);
       if (start)
-        std::copy_n(start->data() + n * size.width, size.width, row);
+        std::copy_n(start->data() + n * size_.width, size_.width, row);
       else
-        std::fill_n(row, size.width, T(0));
+        std::fill_n(row, size_.width, T(0));
     }
+    return rows;
   }
-  cpu::Steps<T> view() { return {array_.mutable_data(), array_.strides(0) / item, array_.strides(1) / item}; }
-  py::object before() const { return steps(reverse_); }
-  py::object after() const { return steps(!reverse_); }
+
+  py::object steps(Index k, Index count = 1) const { return part(k, count, false); }
+  py::object before(Index k) const { return part(k, 1, reverse_); }
+  py::object after(Index k) const { return part(k, 1, !reverse_); }
 
  private:
   static constexpr auto item = static_cast<py::ssize_t>(sizeof(T));
-  py::object steps(bool later) const {
-    const py::slice all(0, array_.shape(0), 1), some(later, steps_ + later, 1);
-    return array_[py::make_tuple(all, some)];
+  py::object part(Index k, Index count, bool later) const {
+    const py::slice all(0, size_.samples, 1), some(later, size_.steps + later, 1), of(k * size_.width, (k + count) * size_.width, 1);
+    return array_[py::make_tuple(all, some, of)];
   }
-  Packed<T> array_;
-  Index steps_;
+  cpu::RecurrentSize size_;
   bool reverse_;
+  Packed<T> array_;
 };
-
-// Block k of `count` of the last axis.
-inline py::object block_of(const py::array& v, Index k, Index width) {
-  return v[py::make_tuple(py::ellipsis(), py::slice(k * width, (k + 1) * width, 1))];
-}
 
 // h with zeros where it is padding.
 inline py::object without_padding(const py::object& h, const py::object& lengths) {

@@ -115,62 +115,62 @@ void for_isa::gru_forward(Isa, const RecurrentSize& size, const Time& time, cons
   const Index width = size.width, columns = gates * width;
   const Index before = time.reverse ? 1 : 0, after = 1 - before;
   const bool is_linear = w.linear_before_reset;
-  product({x, size.samples * size.steps, size.inputs, size.inputs}, columns_of(w.w.x, size.inputs, width, 0, columns), out.z.data,
-          columns);
   const Forward<Isa, T> forward(w, width);
-  Buffer<T> of_h(size.samples * columns);
+  const Panels<Isa, T> by_x(columns_of(w.w.x, size.inputs, width, 0, columns));
   machine::parallel(size.samples, grain_of(size), [&](Index begin, Index end) {
-    T* by_h = of_h.data() + begin * columns;
-    for (Index k = 0; k < size.steps; ++k) {
-      const Index t = step_at(time, size.steps, k);
-      forward.at_once.multiply(out.h.at(begin, t + before), out.h.sample, end - begin, by_h, columns, false);
-      for (Index n = begin; n < end; ++n) {
-        T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *from = of_h.data() + n * columns;
-        T* q = is_linear ? out.q.at(n, t) : from + 2 * width;
-        const T* h = out.h.at(n, t + before);
-        const Index next = step_at(time, size.steps, std::min(k + 1, size.steps - 1));
-        prefetch(out.z, columns, n, next);
-        prefetch(out.gates, columns, n, next);
-        if (w.w.b) {
+    Buffer<T> of_h((end - begin) * columns);
+    for_each_run(time, size.steps, [&](Index first, Index count, Index k) {
+      for (Index n = begin; n < end; ++n)
+        by_x.multiply(x + (n * size.steps + first) * size.inputs, size.inputs, count, out.z.at(n, first), out.z.step, false);
+      for (const Index last = k + count; k < last; ++k) {
+        T* by_h = of_h.data();
+        const Index t = step_at(time, size.steps, k);
+        forward.at_once.multiply(out.h.at(begin, t + before), out.h.sample, end - begin, by_h, columns, false);
+        for (Index n = begin; n < end; ++n) {
+          T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *from = by_h + (n - begin) * columns;
+          T* q = is_linear ? out.q.at(n, t) : from + 2 * width;
+          const T* h = out.h.at(n, t + before);
+          if (w.w.b) {
+            RELPROP_INDEPENDENT
+            for (Index o = 0; o < columns; ++o) z[o] += w.w.b[o];
+          }
           RELPROP_INDEPENDENT
-          for (Index o = 0; o < columns; ++o) z[o] += w.w.b[o];
-        }
-        RELPROP_INDEPENDENT
-        for (Index o = 0; o < 2 * width; ++o) z[o] += from[o];
-        std::copy_n(is_linear ? from + 2 * width : h, width, q);
-        if (w.b_n) {
+          for (Index o = 0; o < 2 * width; ++o) z[o] += from[o];
+          std::copy_n(is_linear ? from + 2 * width : h, width, q);
+          if (w.b_n) {
+            RELPROP_INDEPENDENT
+            for (Index j = 0; j < width; ++j) q[j] += w.b_n[j];
+          }
           RELPROP_INDEPENDENT
-          for (Index j = 0; j < width; ++j) q[j] += w.b_n[j];
+          for (Index j = 0; j < width; ++j) {
+            GRUUnit<T> u{};
+            u.z_r = z[j];
+            u.q = q[j];
+            from[2 * width + j] = math::gru_reset(u);
+            gate[j] = u.r;
+          }
         }
-        RELPROP_INDEPENDENT
-        for (Index j = 0; j < width; ++j) {
-          GRUUnit<T> u{};
-          u.z_r = z[j];
-          u.q = q[j];
-          from[2 * width + j] = math::gru_reset(u);
-          gate[j] = u.r;
+        if (!is_linear)  // r ⊙ q lies in the last block of by_h
+          forward.later.multiply(by_h + 2 * width, columns, end - begin, out.z.at(begin, t) + 2 * width, out.z.sample, true);
+        for (Index n = begin; n < end; ++n) {
+          T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *h = out.h.at(n, t + after);
+          const T *h_prev = out.h.at(n, t + before), *s = by_h + (n - begin) * columns + 2 * width;
+          RELPROP_INDEPENDENT
+          for (Index j = 0; j < width; ++j) {
+            GRUUnit<T> u{};
+            z[2 * width + j] = is_linear ? z[2 * width + j] + s[j] : z[2 * width + j];
+            u.z_u = z[width + j];
+            u.z_n = z[2 * width + j];
+            u.h_prev = h_prev[j];
+            math::gru_step(u);
+            gate[width + j] = u.u;
+            gate[2 * width + j] = u.n;
+            h[j] = u.h;
+          }
+          if (!is_valid(time, n, t)) std::copy_n(h_prev, width, h);
         }
       }
-      if (!is_linear)  // r ⊙ q lies in the last block of by_h
-        forward.later.multiply(by_h + 2 * width, columns, end - begin, out.z.at(begin, t) + 2 * width, out.z.sample, true);
-      for (Index n = begin; n < end; ++n) {
-        T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *h = out.h.at(n, t + after);
-        const T *h_prev = out.h.at(n, t + before), *s = of_h.data() + n * columns + 2 * width;
-        RELPROP_INDEPENDENT
-        for (Index j = 0; j < width; ++j) {
-          GRUUnit<T> u{};
-          z[2 * width + j] = is_linear ? z[2 * width + j] + s[j] : z[2 * width + j];
-          u.z_u = z[width + j];
-          u.z_n = z[2 * width + j];
-          u.h_prev = h_prev[j];
-          math::gru_step(u);
-          gate[width + j] = u.u;
-          gate[2 * width + j] = u.n;
-          h[j] = u.h;
-        }
-        if (!is_valid(time, n, t)) std::copy_n(h_prev, width, h);
-      }
-    }
+    });
   });
 }
 

@@ -14,21 +14,19 @@ constexpr Index gates = 4;
 template <class T>
 struct Row {
   Row(const LSTMRecord<T>& record, Index width, Index n, Index t)
-      : width(width), z(record.z.at(n, t)), i(record.i.at(n, t)), f(record.f.at(n, t)), g(record.g.at(n, t)),
-        o(record.o.at(n, t)), c(record.c.at(n, t)), c_prev(record.c_prev.at(n, t)) {}
+      : width(width), z(record.z.at(n, t)), c(record.c.at(n, t)), c_prev(record.c_prev.at(n, t)) {}
 
   static void ask_for(const LSTMRecord<T>& record, Index width, Index n, Index t) {
     prefetch(record.z, gates * width, n, t);
-    for (const auto* rows : {&record.i, &record.f, &record.g, &record.o, &record.c, &record.c_prev})
-      prefetch(*rows, width, n, t);
+    prefetch(record.c_prev, width, n, t);
   }
 
-  LSTMUnit<T> unit(Index j) const {
-    return {z[j], z[width + j], z[2 * width + j], z[3 * width + j], i[j], f[j], g[j], o[j], c_prev[j], c[j]};
+  HD LSTMUnit<T> unit(Index j) const {
+    return math::lstm_unit(z[j], z[width + j], z[2 * width + j], z[3 * width + j], c_prev[j], c[j]);
   }
 
   Index width;
-  const T *z, *i, *f, *g, *o, *c, *c_prev;
+  const T *z, *c, *c_prev;
 };
 
 template <class T>
@@ -36,45 +34,54 @@ Matrix<T> matrix(const T* w, Index rows, Index width) {
   return {w, rows, gates * width, gates * width};
 }
 
-// A signal's way from the end to the start: where the four z have received theirs it is a sum of products. row(n, t,
+// Signals at the four z of a run of steps, for the samples of one thread. Samples do not begin in the same lines of a
+// cache.
+template <class T>
+struct RunOfZ {
+  RunOfZ(Index samples, Index width) : columns(gates * width), apart(most_steps * columns + 64), room(samples * apart) {}
+  T* at(Index sample, Index step) const { return room.data() + sample * apart + step * columns; }
+
+  const Index columns, apart;
+  const Buffer<T> room;
+};
+
+// A signal's way from the end to the start: where the four z have received theirs it is a sum of products. step_of(n, t,
 // S_h, S_c, S_z) is one step of one sample: S_h arrived at h, S_c at c; it leaves that at c₋ in S_c.
 template <class Isa, class T, class StepOf>
 void walk_back(const RecurrentSize& size, const Time& time, const RecurrentWeights<T>& w, const T* S, const T* S_last, T* S_x,
                T* S_h0, T* S_c0, StepOf&& step_of) {
   const Index width = size.width, columns = gates * width;
-  const Panels<Isa, T> back(matrix(w.h, width, width).flipped());
-  for_each_group(size, columns, [&](Index first, Index count) {
-    const Index rows = count * size.steps;
-    Buffer<T> S_z(rows * columns), before(time.lengths ? count * width : 0);
-    machine::parallel(count, grain_of(size), [&](Index begin, Index end) {
-      begin += first;
-      end += first;
-      for (Index n = begin; n < end; ++n) {
-        begin_row(S_last, n, width, S_h0 + n * width);
-        std::fill_n(S_c0 + n * width, width, T(0));
-      }
-      for (Index k = size.steps; k-- > 0;) {
-        const Index t = step_at(time, size.steps, k);
-        T* to = S_z.data() + ((begin - first) * size.steps + t) * columns;
+  const Panels<Isa, T> to_h(matrix(w.h, width, width).flipped()), to_x(matrix(w.x, size.inputs, width).flipped());
+  const Time back{!time.reverse, time.lengths};
+  machine::parallel(size.samples, grain_of(size), [&](Index begin, Index end) {
+    const RunOfZ<T> S_z(end - begin, width);
+    Buffer<T> before(time.lengths ? (end - begin) * width : 0);
+    for (Index n = begin; n < end; ++n) {
+      begin_row(S_last, n, width, S_h0 + n * width);
+      std::fill_n(S_c0 + n * width, width, T(0));
+    }
+    for_each_run(back, size.steps, [&](Index first, Index count, Index k) {
+      for (const Index last = k + count; k < last; ++k) {
+        const Index t = step_at(back, size.steps, k);
         for (Index n = begin; n < end; ++n) {
-          T *S_h = S_h0 + n * width, *at = to + (n - begin) * size.steps * columns;
+          T *S_h = S_h0 + n * width, *to = S_z.at(n - begin, t - first);
           if (!is_valid(time, n, t)) {
-            std::fill_n(at, columns, T(0));
+            std::fill_n(to, columns, T(0));
             continue;
           }
           const T* arrived = S + (n * size.steps + t) * width;
           RELPROP_INDEPENDENT
           for (Index j = 0; j < width; ++j) S_h[j] += arrived[j];
-          step_of(n, t, S_h, S_c0 + n * width, at);
+          step_of(n, t, S_h, S_c0 + n * width, to);
         }
-        T* S_h = time.lengths ? before.data() + (begin - first) * width : S_h0 + begin * width;
-        back.multiply(to, size.steps * columns, end - begin, S_h, width, false);
+        T* S_h = time.lengths ? before.data() : S_h0 + begin * width;
+        to_h.multiply(S_z.at(0, t - first), S_z.apart, end - begin, S_h, width, false);
         for (Index n = begin; n < end && time.lengths; ++n)
           if (is_valid(time, n, t)) std::copy_n(S_h + (n - begin) * width, width, S_h0 + n * width);
       }
+      for (Index n = begin; n < end; ++n)
+        to_x.multiply(S_z.at(n - begin, 0), columns, count, S_x + (n * size.steps + first) * size.inputs, size.inputs, false);
     });
-    product({S_z.data(), rows, columns, columns}, matrix(w.x, size.inputs, width).flipped(),
-            S_x + first * size.steps * size.inputs, size.inputs);
   });
 }
 
@@ -95,37 +102,33 @@ void for_isa::lstm_forward(Isa, const RecurrentSize& size, const Time& time, con
                            const LSTMStates<T>& out) {
   const Index width = size.width, columns = gates * width;
   const Index before = time.reverse ? 1 : 0, after = 1 - before;
-  product({x, size.samples * size.steps, size.inputs, size.inputs}, matrix(w.x, size.inputs, width), out.z.data, columns);
-  const Panels<Isa, T> forward(matrix(w.h, width, width));
+  const Panels<Isa, T> by_x(matrix(w.x, size.inputs, width)), by_h(matrix(w.h, width, width));
   machine::parallel(size.samples, grain_of(size), [&](Index begin, Index end) {
-    for (Index k = 0; k < size.steps; ++k) {
-      const Index t = step_at(time, size.steps, k);
-      forward.multiply(out.h.at(begin, t + before), out.h.sample, end - begin, out.z.at(begin, t), out.z.sample, true);
-      for (Index n = begin; n < end; ++n) {
-        T *z = out.z.at(n, t), *gate = out.gates.at(n, t), *c = out.c.at(n, t + after), *h = out.h.at(n, t + after);
-        const T *c_prev = out.c.at(n, t + before), *h_prev = out.h.at(n, t + before);
-        const Index next = step_at(time, size.steps, std::min(k + 1, size.steps - 1));
-        prefetch(out.z, columns, n, next);
-        prefetch(out.gates, columns, n, next);
-        if (w.b) {
+    for_each_run(time, size.steps, [&](Index first, Index count, Index k) {
+      for (Index n = begin; n < end; ++n)
+        by_x.multiply(x + (n * size.steps + first) * size.inputs, size.inputs, count, out.z.at(n, first), out.z.step, false);
+      for (const Index last = k + count; k < last; ++k) {
+        const Index t = step_at(time, size.steps, k);
+        by_h.multiply(out.h.at(begin, t + before), out.h.sample, end - begin, out.z.at(begin, t), out.z.sample, true);
+        for (Index n = begin; n < end; ++n) {
+          T *z = out.z.at(n, t), *c = out.c.at(n, t + after), *h = out.h.at(n, t + after);
+          const T *c_prev = out.c.at(n, t + before), *h_prev = out.h.at(n, t + before);
+          if (w.b) {
+            RELPROP_INDEPENDENT
+            for (Index o = 0; o < columns; ++o) z[o] += w.b[o];
+          }
           RELPROP_INDEPENDENT
-          for (Index o = 0; o < columns; ++o) z[o] += w.b[o];
+          for (Index j = 0; j < width; ++j) {
+            LSTMUnit<T> u = math::lstm_unit(z[j], z[width + j], z[2 * width + j], z[3 * width + j], c_prev[j], T(0));
+            h[j] = math::lstm_step(u);
+            c[j] = u.c;
+          }
+          if (is_valid(time, n, t)) continue;
+          std::copy_n(h_prev, width, h);
+          std::copy_n(c_prev, width, c);
         }
-        RELPROP_INDEPENDENT
-        for (Index j = 0; j < width; ++j) {
-          LSTMUnit<T> u{z[j], z[width + j], z[2 * width + j], z[3 * width + j], T(0), T(0), T(0), T(0), c_prev[j], T(0)};
-          h[j] = math::lstm_step(u);
-          gate[j] = u.i;
-          gate[width + j] = u.f;
-          gate[2 * width + j] = u.g;
-          gate[3 * width + j] = u.o;
-          c[j] = u.c;
-        }
-        if (is_valid(time, n, t)) continue;
-        std::copy_n(h_prev, width, h);
-        std::copy_n(c_prev, width, c);
       }
-    }
+    });
   });
 }
 
@@ -165,26 +168,22 @@ template <class Isa, class T>
 void for_isa::lstm_tangent(Isa, const RecurrentSize& size, const Time& time, const LSTMRecord<T>& record,
                            const RecurrentWeights<T>& w, const T* dx, const T* dh0, const T* dc0, T* dh, T* dh_last, T* dc_last) {
   const Index width = size.width, columns = gates * width;
-  const Panels<Isa, T> forward(matrix(w.h, width, width));
-  for_each_group(size, columns, [&](Index first, Index count) {
-    const Index rows = count * size.steps;
-    Buffer<T> changes(rows * columns);
-    product({dx + first * size.steps * size.inputs, rows, size.inputs, size.inputs}, matrix(w.x, size.inputs, width),
-            changes.data(), columns);
-    machine::parallel(count, grain_of(size), [&](Index begin, Index end) {
-      begin += first;
-      end += first;
-      for (Index n = begin; n < end; ++n) {
-        begin_row(dh0, n, width, dh_last + n * width);
-        begin_row(dc0, n, width, dc_last + n * width);
-      }
-      for (Index k = 0; k < size.steps; ++k) {
+  const Panels<Isa, T> by_x(matrix(w.x, size.inputs, width)), by_h(matrix(w.h, width, width));
+  machine::parallel(size.samples, grain_of(size), [&](Index begin, Index end) {
+    const RunOfZ<T> changes(end - begin, width);
+    for (Index n = begin; n < end; ++n) {
+      begin_row(dh0, n, width, dh_last + n * width);
+      begin_row(dc0, n, width, dc_last + n * width);
+    }
+    for_each_run(time, size.steps, [&](Index first, Index count, Index k) {
+      for (Index n = begin; n < end; ++n)
+        by_x.multiply(dx + (n * size.steps + first) * size.inputs, size.inputs, count, changes.at(n - begin, 0), columns, false);
+      for (const Index last = k + count; k < last; ++k) {
         const Index t = step_at(time, size.steps, k);
-        T* dz_begin = changes.data() + ((begin - first) * size.steps + t) * columns;
-        forward.multiply(dh_last + begin * width, width, end - begin, dz_begin, size.steps * columns, true);
+        by_h.multiply(dh_last + begin * width, width, end - begin, changes.at(0, t - first), changes.apart, true);
         for (Index n = begin; n < end; ++n) {
           const Row<T> row(record, width, n, t);
-          const T* dz = dz_begin + (n - begin) * size.steps * columns;
+          const T* dz = changes.at(n - begin, t - first);
           T *to = dh + (n * size.steps + t) * width, *dh_now = dh_last + n * width, *dc = dc_last + n * width;
           if (!is_valid(time, n, t)) {
             std::fill_n(to, width, T(0));
@@ -227,7 +226,7 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
   const Stabilizing<T> norm(rule);
   for_each_group(size, linear->elements(), [&](Index first, Index count) {
     linear->begin(first, count);
-    Buffer<T> R_z(count * gates * width), before(time.lengths ? count * width : 0);
+    Buffer<T> R_z(count * gates * width), withheld(count * 2 * width), before(time.lengths ? count * width : 0);
     machine::parallel(count, grain_of(size), [&](Index begin, Index end) {
       begin += first;
       end += first;
@@ -246,15 +245,20 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
           Row<T>::ask_for(record, width, n, step_after(time, size.steps, t));
           const T *arrived = R + (n * size.steps + t) * width, *R_h = R_h0 + n * width;
           T *R_c = R_c0 + n * width, *to = R_z.data() + (n - first) * gates * width;
+          T *by_stabilizer = withheld.data() + 2 * (n - first) * width, *dropped = by_stabilizer + width;
           const T e = norm.on(row.c, width);
           const math::Stabilizer way = norm.stabilizer;
           with_gate(gate, [&](auto constant) {
             constexpr math::Gate known = decltype(constant)::value;
-            for (Index j = 0; j < width && account; ++j) {
-              LSTMSignal<T> s{R_h[j] + arrived[j], R_c[j], T(0), T(0), T(0), T(0), T(0)};
-              math::Withheld<T> here{T(0), T(0)};
-              math::lstm_relevance(row.unit(j), known, e, way, s, here);
-              kept.add(n, here);
+            if (account) {
+              RELPROP_INDEPENDENT
+              for (Index j = 0; j < width; ++j) {
+                LSTMSignal<T> s{R_h[j] + arrived[j], R_c[j], T(0), T(0), T(0), T(0), T(0)};
+                math::Withheld<T> here{T(0), T(0)};
+                math::lstm_relevance(row.unit(j), known, e, way, s, here);
+                by_stabilizer[j] = here.stabilizer;
+                dropped[j] = here.dropped;
+              }
             }
             RELPROP_INDEPENDENT
             for (Index j = 0; j < width; ++j) {
@@ -264,6 +268,7 @@ void for_isa::lstm_relevance(Isa isa, const RecurrentSize& size, const Time& tim
               leave(s, width, j, to, R_c);
             }
           });
+          if (account) kept.add(n, by_stabilizer, dropped, width);
           linear->split(n, t, to + skipped);
         }
         T* R_h = time.lengths ? before.data() + (begin - first) * width : R_h0 + begin * width;

@@ -168,6 +168,18 @@ inline Index step_after(const Time& time, Index steps, Index t) {
   return time.reverse ? std::min(t + 1, steps - 1) : std::max<Index>(t - 1, 0);
 }
 
+// f(first, count, k) over runs of steps that are read one after the other: steps [first, first + count), of which the k-th
+// is read first. What is known of all steps beforehand, or is wanted of all, is a product of a run: it reads its weights
+// once, and what it leaves is still in the caches.
+constexpr Index most_steps = 32;
+template <class F>
+void for_each_run(const Time& time, Index steps, F&& f) {
+  for (Index k = 0; k < steps; k += most_steps) {
+    const Index count = std::min(most_steps, steps - k);
+    f(time.reverse ? steps - k - count : k, count, k);
+  }
+}
+
 inline bool is_valid(const Time& time, Index n, Index t) { return !time.lengths || t < time.lengths[n]; }
 
 // Asks for the row of a sequence that is read or written next: with many samples there are more streams through
@@ -233,6 +245,17 @@ class StepSums {
   void add(Index n, const math::Withheld<T>& kept) {
     stabilizer_[static_cast<std::size_t>(n)] += static_cast<double>(kept.stabilizer);
     dropped_[static_cast<std::size_t>(n)] += static_cast<double>(kept.dropped);
+  }
+
+  // The same of a row of units.
+  void add(Index n, const T* stabilizer, const T* dropped, Index width) {
+    double sums[2] = {0, 0};
+    for (Index j = 0; j < width; ++j) {
+      sums[0] += static_cast<double>(stabilizer[j]);
+      sums[1] += static_cast<double>(dropped[j]);
+    }
+    stabilizer_[static_cast<std::size_t>(n)] += sums[0];
+    dropped_[static_cast<std::size_t>(n)] += sums[1];
   }
 
   void write() const {

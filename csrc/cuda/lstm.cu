@@ -15,16 +15,11 @@ constexpr int gates = 4;
 template <class T>
 HD LSTMUnit<T> unit_of(const LSTMRecord<T>& r, int width, Index n, Index t, int j) {
   const T* z = r.z.at(n, t) + j;
-  return {z[0], z[width], z[2 * width], z[3 * width], r.i.at(n, t)[j], r.f.at(n, t)[j], r.g.at(n, t)[j], r.o.at(n, t)[j],
-          r.c_prev.at(n, t)[j], r.c.at(n, t)[j]};
+  return math::lstm_unit(z[0], z[width], z[2 * width], z[3 * width], r.c_prev.at(n, t)[j], r.c.at(n, t)[j]);
 }
 template <class T>
 HD void ask_for_unit(const LSTMRecord<T>& r, int width, Index n, Index t, int j) {
   for (int k = 0; k < gates; ++k) ask_for(r.z.at(n, t) + k * width + j);
-  ask_for(r.i.at(n, t) + j);
-  ask_for(r.f.at(n, t) + j);
-  ask_for(r.g.at(n, t) + j);
-  ask_for(r.o.at(n, t) + j);
   ask_for(r.c_prev.at(n, t) + j);
 }
 
@@ -45,16 +40,12 @@ struct Forward : Sequence {
       return put(j, h);
     }
     const Index t = step(i - 1);
-    T *z = out.z.at(n, t) + j, *gate = out.gates.at(n, t) + j;
+    T* z = out.z.at(n, t) + j;
     const T c_prev = out.c.at(n, t + before)[j];
-    LSTMUnit<T> u{z[0] + sums[0], z[width()] + sums[1], z[2 * width()] + sums[2], z[3 * width()] + sums[3], T(0), T(0), T(0), T(0),
-                  c_prev, T(0)};
+    T z_now[gates];
+    for (int k = 0; k < gates; ++k) z_now[k] = z[k * width()] = z[k * width()] + sums[k];
+    LSTMUnit<T> u = math::lstm_unit(z_now[0], z_now[1], z_now[2], z_now[3], c_prev, T(0));
     T h = math::lstm_step(u);
-    const T z_now[gates] = {u.z_i, u.z_f, u.z_g, u.z_o}, gate_now[gates] = {u.i, u.f, u.g, u.o};
-    for (int k = 0; k < gates; ++k) {
-      z[k * width()] = z_now[k];
-      gate[k * width()] = gate_now[k];
-    }
     if (!is_valid(n, t)) {
       h = out.h.at(n, t + before)[j];
       u.c = c_prev;

@@ -26,6 +26,18 @@ HD T sigmoid(T z) {
   return (z >= 0 ? T(1) : e) / (1 + e);
 }
 
+// σ(z) and σ(-z), from one exponential.
+template <class T>
+struct Sides {
+  T up, down;
+
+  HD explicit Sides(T z) {
+    const T e = exp(-std::fabs(z)), total = 1 + e;
+    up = (z >= 0 ? T(1) : e) / total;
+    down = (z <= 0 ? T(1) : e) / total;
+  }
+};
+
 // ϕ(d) = (1 - exp(-d)) / d for d ≥ 0, ϕ(0) = 1.
 template <class T>
 HD T phi(T d) {
@@ -400,6 +412,14 @@ HD T activation_ratio(const GELU<T>& f, T z, T epsilon) {
   return f.by_tanh() ? activation_ratio(TanhGELU<T>{}, z, epsilon) : activation_ratio(ExactGELU<T>{}, z, epsilon);
 }
 
+// σ(k hi) σ(-k lo) ϕ(k (hi - lo)), where hi and lo are z and z0 by size, without σ of either by itself: what a caller
+// needs for each of z and z0 is found once.
+template <int k, class T>
+HD T sigmoid_quotient(T z, T z0) {
+  const Sides<T> at(k * z), at0(k * z0);
+  return (z > z0 ? at.up * at0.down : at0.up * at.down) * phi(k * std::fabs(z - z0));
+}
+
 // f′ = 4 σ(2z) σ(-2z)      q = 4 σ(2 hi) σ(-2 lo) ϕ(2 (hi - lo))
 template <class T>
 struct Tanh {
@@ -410,11 +430,11 @@ struct Tanh {
 
   HD bool zero_at_zero() const { return true; }
   HD T value(T z) const { return tanh(z); }
-  HD T derivative(T z) const { return 4 * sigmoid(2 * z) * sigmoid(-2 * z); }
-  HD T quotient(T z, T z0) const {
-    const T hi = larger(z, z0), lo = smaller(z, z0);
-    return 4 * sigmoid(2 * hi) * sigmoid(-2 * lo) * phi(2 * (hi - lo));
+  HD T derivative(T z) const {
+    const Sides<T> at(2 * z);
+    return 4 * at.up * at.down;
   }
+  HD T quotient(T z, T z0) const { return 4 * sigmoid_quotient<2>(z, z0); }
 };
 
 // f′ = σ(z) σ(-z)      q = σ(hi) σ(-lo) ϕ(hi - lo)
@@ -427,11 +447,11 @@ struct Sigmoid {
 
   HD bool zero_at_zero() const { return false; }
   HD T value(T z) const { return sigmoid(z); }
-  HD T derivative(T z) const { return sigmoid(z) * sigmoid(-z); }
-  HD T quotient(T z, T z0) const {
-    const T hi = larger(z, z0), lo = smaller(z, z0);
-    return sigmoid(hi) * sigmoid(-lo) * phi(hi - lo);
+  HD T derivative(T z) const {
+    const Sides<T> at(z);
+    return at.up * at.down;
   }
+  HD T quotient(T z, T z0) const { return sigmoid_quotient<1>(z, z0); }
 };
 
 // (u⁺ + l(u)) / β, u = β z, l(u) = log1p(exp(-|u|))

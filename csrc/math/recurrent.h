@@ -97,12 +97,15 @@ struct LSTMUnit {
   T c_prev, c;
 };
 
+// A unit of a step that was taken.
+template <class T>
+HD LSTMUnit<T> lstm_unit(T z_i, T z_f, T z_g, T z_o, T c_prev, T c) {
+  return {z_i, z_f, z_g, z_o, sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o), c_prev, c};
+}
+
+// The step itself: returns h and leaves c in u.
 template <class T>
 HD T lstm_step(LSTMUnit<T>& u) {
-  u.i = sigmoid(u.z_i);
-  u.f = sigmoid(u.z_f);
-  u.g = tanh(u.z_g);
-  u.o = sigmoid(u.z_o);
   u.c = u.f * u.c_prev + u.i * u.g;
   return u.o * tanh(u.c);
 }

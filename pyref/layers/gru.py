@@ -26,6 +26,7 @@ from pyref.layers.recurrent import (
     Recurrent,
     RecurrentRecord,
     blocks_of,
+    check_baseline,
     check_parameters,
     check_signal,
     elementwise_term,
@@ -300,15 +301,16 @@ def gru_multiplier(
         [shrikumar2017] eq. (7); the product by its symmetric split; [ancona2017] for "gradient".
     Shapes
         x, x0 (n, t, c)   M (n, t, h)   M_last (n, h) or None   →   M_x (n, t, c), M_h0 (n, h)
-        record, record0: those of the forward passes at x and x0.
+        record, record0: those of the forward passes at x and x0. One baseline for all samples may be given as one,
+        x0 (1, t, c), and so may its record.
     Laws
         Σ M_x (x - x0) = Σ M (h - h at x0) under "symmetric".
     Raises
         ValueError  a shape does not fit, or an unknown product.
     """
     record = _record(x, w_x, w_h, b, b_n, h0, lengths, linear_before_reset, reverse, record)
-    check_shape("x0", x0, x.shape)
-    record0 = _record(x0, w_x, w_h, b, b_n, h0, lengths, linear_before_reset, reverse, record0)
+    check_baseline(x, x0)
+    record0 = _record(zeros_like(x) + x0, w_x, w_h, b, b_n, h0, lengths, linear_before_reset, reverse, record0)
     check_signal("M", M, M_last, record)
 
     def step(t, h):

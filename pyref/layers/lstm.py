@@ -23,6 +23,7 @@ from pyref.layers.recurrent import (
     Recurrent,
     RecurrentRecord,
     blocks_of,
+    check_baseline,
     check_parameters,
     check_signal,
     initial_state,
@@ -47,18 +48,35 @@ SIGMOID, TANH = Sigmoid(), Tanh()
 class LSTMRecord(RecurrentRecord):
     """What `lstm_forward` computed, as arrays (n, t, ·) in the order of the sequence.
 
-    x (padding set to 0), z (n, t, 4h), the gates i f o, the candidate g, h and c after each step and before it
-    (h_prev, c_prev). Through padding h and c are carried. `at(t)` is one step; h_last, c_last the final state.
+    x (padding set to 0), z (n, t, 4h), h and c after each step and before it (h_prev, c_prev). The gates i f o and
+    the candidate g follow from z. Through padding h and c are carried. `at(t)` is one step; h_last, c_last the final
+    state.
     """
 
     state: ClassVar[tuple[str, ...]] = ("h", "c")
 
-    i: Any
-    f: Any
-    g: Any
-    o: Any
     c: Any
     c_prev: Any
+
+    @property
+    def i(self):
+        """The input gate sigmoid(z_i)."""
+        return SIGMOID.value(blocks_of(self.z, 4)[0])
+
+    @property
+    def f(self):
+        """The forget gate sigmoid(z_f)."""
+        return SIGMOID.value(blocks_of(self.z, 4)[1])
+
+    @property
+    def g(self):
+        """The candidate tanh(z_g)."""
+        return TANH.value(blocks_of(self.z, 4)[2])
+
+    @property
+    def o(self):
+        """The output gate sigmoid(z_o)."""
+        return SIGMOID.value(blocks_of(self.z, 4)[3])
 
     @property
     def c_last(self):
@@ -89,7 +107,7 @@ def lstm_forward(x, w_x, w_h, b=None, h0=None, c0=None, lengths=None, *, reverse
         z_i, z_f, z_g, z_o = blocks_of(z, 4)
         i, f, g, o = SIGMOID.value(z_i), SIGMOID.value(z_f), TANH.value(z_g), SIGMOID.value(z_o)
         c = f * c + i * g
-        return {"z": z, "i": i, "f": f, "g": g, "o": o, "c": c, "h": o * TANH.value(c)}
+        return {"z": z, "c": c, "h": o * TANH.value(c)}
 
     record = LSTMRecord(x=x, reverse=reverse, **scan(step, state, lengths, time_order(x.shape[1], reverse)))
     return mask_padding(record.h, lengths), record
@@ -255,15 +273,16 @@ def lstm_multiplier(
         [shrikumar2017] eq. (7); the product by its symmetric split; [ancona2017] for "gradient".
     Shapes
         x, x0 (n, t, c)   M (n, t, h)   M_last (n, h) or None   →   M_x (n, t, c), M_h0 (n, h), M_c0 (n, h)
-        record, record0: those of the forward passes at x and x0.
+        record, record0: those of the forward passes at x and x0. One baseline for all samples may be given as one,
+        x0 (1, t, c), and so may its record.
     Laws
         Σ M_x (x - x0) = Σ M (h - h at x0) under "symmetric".
     Raises
         ValueError  a shape does not fit, or an unknown product.
     """
     record = _record(x, w_x, w_h, b, h0, c0, lengths, reverse, record)
-    check_shape("x0", x0, x.shape)
-    record0 = _record(x0, w_x, w_h, b, h0, c0, lengths, reverse, record0)
+    check_baseline(x, x0)
+    record0 = _record(zeros_like(x) + x0, w_x, w_h, b, h0, c0, lengths, reverse, record0)
     check_signal("M", M, M_last, record)
 
     def step(t, h, c):

@@ -229,6 +229,12 @@ def check_signal(name, S, S_last, record):
         check_shape(f"{name}_last", S_last, record.h_last.shape)
 
 
+def check_baseline(x, x0):
+    """x0 must be in the shape of x, or one sample that all share."""
+    if tuple(x0.shape) != (1, *x.shape[1:]):
+        check_shape("x0", x0, x.shape)
+
+
 def initial_state(name, value, x, width):
     """The given (n, h) state, or zeros."""
     if value is None:
@@ -350,14 +356,14 @@ class Recurrent(Layer):
         return (x if isinstance(x, Inputs) else Inputs(x)).keep(backend, lambda: self._runs(backend, x))
 
     def _runs(self, backend, x):
-        sequence, layers = x[0], []
+        layers: list[list[Run]] = []
         for layer in self._layers():
+            sequence = np.concatenate([run.h for run in layers[-1]], axis=-1) if layers else x[0]
             runs = []
             for k in layer:
                 h, record = self._function(backend, "forward", k, x)(sequence, *self.weights(k))
                 runs.append(Run(k, sequence, h, record))
             layers.append(runs)
-            sequence = np.concatenate([run.h for run in runs], axis=-1)
         return layers
 
     def _walk_back(self, layers, S, answer):

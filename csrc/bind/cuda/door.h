@@ -81,7 +81,11 @@ class Call {
   // The argument in device memory, in C order; or where only its last axis has no gaps, then without a copy if it has none.
   template <class T>
   DeviceArray packed(const Argument& x) {
-    return packed(present(x, 'f', sizeof(T)), 'f', sizeof(T), x.shape());
+    return packed<T>(x, x.shape());
+  }
+  template <class T>
+  DeviceArray packed(const Argument& x, const std::vector<Index>& shape) {
+    return packed(present(x, 'f', sizeof(T)), 'f', sizeof(T), shape);
   }
   template <class T>
   DeviceArray rows(const Argument& x) {

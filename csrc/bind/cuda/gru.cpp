@@ -229,8 +229,8 @@ py::object gru_multiplier(const py::object& x, const py::object& w_x, const py::
   const auto& size = given.size;
   const Known known(record_, h0, reverse, size);
   const Argument x0("x0", x0_);
-  check_shape(x0, given.x.shape());
-  const Known known0(record0_, h0, reverse, size);
+  const auto size0 = size_of_baseline(given, x0);
+  const Known known0(record0_, h0, reverse, record0_.is_none() ? size : size0);
   const SignalArguments signal("M", M, "M_last", M_last, size);
   const auto product = choice<math::Product>("product", product_);
   auto all = arguments_of(given, known.arguments, {&given.b_n, &known.h0, &known0.h0, &x0, &signal.S, &signal.last});

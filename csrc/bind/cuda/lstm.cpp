@@ -12,19 +12,14 @@ constexpr Index gates = 4;
 
 // The arrays of a forward pass.
 struct Arrays {
-  DeviceArray x, z, gates, c, h;
-  Index steps, width;
+  DeviceArray x, z, c, h;
+  Index steps;
   bool reverse;
 
   DeviceRecord record() const {
-    const auto gate = [&](Index k) { return part_of(gates, 2, k * width, width); };
     const auto at = [&](const DeviceArray& states, bool later) { return part_of(states, 1, later ? 1 : 0, steps); };
     return {{{"x", x},
              {"z", z},
-             {"i", gate(0)},
-             {"f", gate(1)},
-             {"g", gate(2)},
-             {"o", gate(3)},
              {"c", at(c, !reverse)},
              {"c_prev", at(c, reverse)},
              {"h", at(h, !reverse)},
@@ -36,10 +31,10 @@ struct Arrays {
 template <class T>
 Arrays forward(Call& call, RecurrentArguments& given, const Argument& x, const Argument& h0, const Argument& c0, bool reverse) {
   const auto& size = given.size;
-  const std::vector<Index> wide{size.samples, size.steps, gates * size.width}, states{size.samples, size.steps + 1, size.width};
-  Arrays all{given.masked<T>(call, x), call.out<T>(wide).array, call.out<T>(wide).array, call.out<T>(states).array,
-             call.out<T>(states).array, size.steps, size.width, reverse};
-  const cuda::LSTMStates<T> out{writable<T>(all.z), writable<T>(all.gates), writable<T>(all.c), writable<T>(all.h)};
+  const std::vector<Index> states{size.samples, size.steps + 1, size.width};
+  Arrays all{given.masked<T>(call, x), call.out<T>({size.samples, size.steps, gates * size.width}).array, call.out<T>(states).array,
+             call.out<T>(states).array, size.steps, reverse};
+  const cuda::LSTMStates<T> out{writable<T>(all.z), writable<T>(all.c), writable<T>(all.h)};
   const auto w = given.weights<T>(call);
   const auto time = given.time(call, reverse);
   const T *h0_data = call.in<T>(h0), *c0_data = call.in<T>(c0), *x_data = static_cast<const T*>(all.x.data);
@@ -50,20 +45,17 @@ Arrays forward(Call& call, RecurrentArguments& given, const Argument& x, const A
 // pyref's LSTMRecord of them.
 template <class T>
 py::object as_record(Call& call, const Arrays& all) {
-  const Whole<T> x(call, all.x), z(call, all.z), gate(call, all.gates), c(call, all.c), h(call, all.h);
-  const auto block = [&](Index k) { return gate.part(2, k * all.width, all.width); };
+  const Whole<T> x(call, all.x), z(call, all.z), c(call, all.c), h(call, all.h);
   const auto at = [&](const Whole<T>& states, bool later) { return states.part(1, later ? 1 : 0, all.steps); };
   using namespace py::literals;
   return py::module_::import("pyref.layers.lstm")
-      .attr("LSTMRecord")("x"_a = x.all(), "z"_a = z.all(), "i"_a = block(0), "f"_a = block(1), "g"_a = block(2), "o"_a = block(3),
-                          "c"_a = at(c, !all.reverse), "c_prev"_a = at(c, all.reverse), "h"_a = at(h, !all.reverse),
-                          "h_prev"_a = at(h, all.reverse), "reverse"_a = py::bool_(all.reverse));
+      .attr("LSTMRecord")("x"_a = x.all(), "z"_a = z.all(), "c"_a = at(c, !all.reverse), "c_prev"_a = at(c, all.reverse),
+                          "h"_a = at(h, !all.reverse), "h_prev"_a = at(h, all.reverse), "reverse"_a = py::bool_(all.reverse));
 }
 
 template <class T>
 cuda::LSTMRecord<T> view(const DeviceRecord& r) {
-  return {r.at<T>("x"), r.at<T>("z"), r.at<T>("i"), r.at<T>("f"), r.at<T>("g"), r.at<T>("o"), r.at<T>("c"), r.at<T>("c_prev"),
-          r.at<T>("h"), r.at<T>("h_prev")};
+  return {r.at<T>("x"), r.at<T>("z"), r.at<T>("c"), r.at<T>("c_prev"), r.at<T>("h"), r.at<T>("h_prev")};
 }
 
 py::object lstm_forward(const py::object& x, const py::object& w_x, const py::object& w_h, const py::object& b,
@@ -211,8 +203,8 @@ py::object lstm_multiplier(const py::object& x, const py::object& w_x, const py:
   const auto& size = given.size;
   const Known known(record_, h0, c0, reverse, size);
   const Argument x0("x0", x0_);
-  check_shape(x0, given.x.shape());
-  const Known known0(record0_, h0, c0, reverse, size);
+  const auto size0 = size_of_baseline(given, x0);
+  const Known known0(record0_, h0, c0, reverse, record0_.is_none() ? size : size0);
   const SignalArguments signal("M", M, "M_last", M_last, size);
   const auto product = choice<math::Product>("product", product_);
   auto all = arguments_of(given, known.arguments, {&known.h0, &known.c0, &known0.h0, &known0.c0, &x0, &signal.S, &signal.last});

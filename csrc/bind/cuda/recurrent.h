@@ -44,9 +44,9 @@ struct RecurrentArguments {
   // A sequence with zeros where it is padding, in C order.
   template <class T>
   DeviceArray masked(Call& call, const Argument& v) {
-    const auto given = call.packed<T>(v);
+    const auto given = call.packed<T>(v, {size.samples, size.steps, size.inputs});
     if (!lengths) return given;
-    const auto made = call.out<T>(v.shape());
+    const auto made = call.out<T>(given.shape);
     const auto at = time(call, false);
     call.run([&] {
       cuda::mask_padding(call.operation(), call.stream(), size, size.inputs, at.lengths, static_cast<const T*>(given.data), made.data());
@@ -72,6 +72,15 @@ inline Argument initial(const char* name, const py::object& state, const cuda::R
   return given;
 }
 
+// A baseline's sizes: those of x, or one sample that all share; raises pyref's words for any other.
+inline cuda::RecurrentSize size_of_baseline(const RecurrentArguments& given, const Argument& x0) {
+  auto size = given.size, one = size;
+  one.samples = 1;
+  if (x0.shape() == std::vector<Index>{1, size.steps, size.inputs}) return one;
+  check_shape(x0, given.x.shape());
+  return size;
+}
+
 // The signal at the outputs, and that at the last state.
 struct SignalArguments {
   SignalArguments(const char* name, const py::object& S_, const char* last_name, const py::object& last_, const cuda::RecurrentSize& size)
@@ -90,9 +99,10 @@ inline DeviceArray part_of(const DeviceArray& of, std::size_t axis, Index first,
   return part;
 }
 
+// One sample is read as any.
 template <class T>
 cuda::Steps<const T> steps_of(const DeviceArray& x) {
-  return {static_cast<const T*>(x.data), x.strides[0], x.strides[1]};
+  return {static_cast<const T*>(x.data), x.shape[0] == 1 ? 0 : x.strides[0], x.strides[1]};
 }
 template <class T>
 cuda::Steps<T> writable(const DeviceArray& x) {
@@ -104,9 +114,8 @@ using RecordArguments = std::vector<std::pair<std::string, Argument>>;
 inline RecordArguments record_arguments(const py::object& record, const cuda::RecurrentSize& size, Index z_width) {
   RecordArguments all;
   if (record.is_none()) return all;
-  static const std::vector<std::string> shown = {"record.x", "record.z", "record.i", "record.f", "record.g",      "record.o",
-                                                 "record.r", "record.u", "record.n", "record.q", "record.c",      "record.c_prev",
-                                                 "record.h", "record.h_prev"};
+  static const std::vector<std::string> shown = {"record.x", "record.z", "record.r",      "record.u", "record.n",
+                                                 "record.q", "record.c", "record.c_prev", "record.h", "record.h_prev"};
   for (const auto& name : shown) {
     const auto field = name.substr(7);
     if (!py::hasattr(record, field.c_str())) continue;

@@ -8,17 +8,17 @@
 namespace relprop::cpu {
 
 // What the forward pass computed: x with zeros where it is padding, z (samples, steps, 4 width), the others
-// (samples, steps, width).
+// (samples, steps, width). The gates follow from z.
 template <class T>
 struct LSTMRecord {
-  Steps<const T> x, z, i, f, g, o, c, c_prev, h, h_prev;
+  Steps<const T> x, z, c, c_prev, h, h_prev;
 };
 
 // What the forward pass writes. c and h have one step more, so that they hold the state before each step, too: the
 // first of them in time is the initial state, and the caller's.
 template <class T>
 struct LSTMStates {
-  Steps<T> z, gates, c, h;  // gates: i f g o side by side
+  Steps<T> z, c, h;
 };
 
 namespace for_isa {
