@@ -294,7 +294,7 @@ class Network:
         backend = backend or _pyref()
         given = {_ref(k): v for k, v in (given or {}).items()}
         values: dict[Ref, Any] = dict(given)
-        needed = self._needed(given) if given else None
+        needed = self.needed(given) if given else None
         for name, array in self.input_arrays(x, needed, given).items():
             values[name, 0] = array
         nodes = [node for node in self.nodes.values() if needed is None or node.name in needed]
@@ -448,8 +448,8 @@ class Network:
         if loose:
             raise ValueError(f"{', '.join(map(repr, loose))} of {self._describe()} lead to no output; remove them")
 
-    def _needed(self, given):
-        """Names that must be evaluated when some values are given."""
+    def needed(self, given):
+        """Names of nodes and inputs whose values must be known beside those that are given, by reference."""
         needed = {r[0] for r in self.outputs}
         for node in reversed(self.nodes.values()):
             if node.name in needed:

@@ -106,6 +106,64 @@ def test_several_baselines_are_averaged():
     assert (together.delta == 0).all()
 
 
+class Counting:
+    """pyref, with the number of samples that each forward function was given."""
+
+    def __init__(self):
+        self.samples = []
+
+    def __getattr__(self, name):
+        function = getattr(pyref, name)
+        if not name.endswith("_forward"):
+            return function
+
+        def counted(x, *args, **options):
+            self.samples.append(len(x))
+            return function(x, *args, **options)
+
+        return counted
+
+
+SEQUENCES = Network.sequential([pyref.LSTM(np.ones((2, 12)) / 3, np.eye(3, 12), output="last"), Dense(np.eye(3))])
+PADDED = Network(
+    [("lstm", pyref.LSTM(np.ones((2, 12)) / 3, np.eye(3, 12), masked=True), ("x", "lengths"))],
+    inputs=["x", "lengths"],
+)
+
+
+@pytest.mark.parametrize("rule", ["rescale", "reveal_cancel"])
+@pytest.mark.parametrize("shared", [None, F(1, 2), "one sample"])
+def test_a_baseline_that_all_samples_share_costs_one_sample(rule, shared):
+    """And says what a copy for each sample says, also where it is one of several."""
+    rng = np.random.default_rng(6)
+    network, x = chain(rng, 4, 5, 2), some(rng, 3, 4)
+    if isinstance(shared, str):
+        shared = some(rng, 4)
+    counting = Counting()
+    one = pyref.deeplift(network, x, 1, baseline=shared, rule=rule, backend=counting)
+    assert sorted(counting.samples) == [1] * 3 + [3] * 3
+    copies = np.zeros_like(x) + (0 if shared is None else shared)
+    assert_equal(one.values, pyref.deeplift(network, x, 1, baseline=copies, rule=rule).values)
+    assert_equal(one.at("relu1"), pyref.deeplift(network, x, 1, baseline=copies, rule=rule).at("relu1"))
+    both = pyref.deeplift(network, x, 1, baseline=[shared, x[::-1]], rule=rule)
+    assert_equal(both.values, pyref.deeplift(network, x, 1, baseline=[copies, x[::-1]], rule=rule).values)
+    assert_equal(both.delta, 0 * both.delta)
+
+
+def test_a_shared_baseline_goes_through_a_recurrent_layer():
+    x, counting = np.random.default_rng(7).normal(size=(3, 5, 2)), Counting()
+    one = pyref.deeplift(SEQUENCES, x, 1, backend=counting)
+    assert sorted(counting.samples) == [1, 1, 3, 3]
+    np.testing.assert_array_equal(one.values, pyref.deeplift(SEQUENCES, x, 1, baseline=np.zeros_like(x)).values)
+
+
+def test_a_baseline_is_a_copy_for_each_sample_where_samples_differ_in_what_it_does_not_replace():
+    x, counting = np.random.default_rng(8).normal(size=(3, 5, 2)), Counting()
+    given = {"x": x, "lengths": np.array([5, 2, 3])}
+    pyref.deeplift(PADDED, given, lambda S: np.ones_like(S), backend=counting)
+    assert counting.samples == [3, 3]
+
+
 @pytest.mark.parametrize("between", [(), (Dropout(),), (AvgPool((1, 2)),)], ids=["nothing", "dropout", "pooling"])
 def test_reveal_cancel_sees_merged_batch_normalisation(between):
     """What merging leaves behind must not hide how the sum before it is made up."""

@@ -43,7 +43,7 @@ def deeplift(
     if rule == "reveal_cancel" or isinstance(baseline, list):  # they read the record more than once
         options["inner"] = True
     run = start(network, x, target, **options)
-    references = [run.moved(b) for b in baselines(run, baseline)]
+    references = [run.moved(b) for b in baselines(run, baseline, once=True)]
     signals: Mapping = {}
     change: Any = 0
     for reference in references:

@@ -75,8 +75,16 @@ class Run:
                 reached.update(node.inputs)
         return not any((n, 0) in reached - refs and a.dtype.kind not in "iu" for n, a in self.inputs.items())
 
+    @property
+    def reads_leaves_alone(self):
+        """True where the leaves decide everything above them: no other input is read there."""
+        refs = set(self.leaves.values())
+        others = [name for name in self.inputs if (name, 0) not in refs]
+        return not others or self.network.needed(refs).isdisjoint(others)
+
     def moved(self, leaf_values, v=None):
-        """The same run with other values at the leaves, and the same target."""
+        """The same run with other values at the leaves, and the same target; with one sample, `baselines(once=True)`,
+        its record is of that sample."""
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
         record = self.network.forward(self.inputs, self.backend, given, None if self.inner else cheap)
         return replace(self, record=record, v=self.v if v is None else v)
@@ -213,7 +221,7 @@ def check_batch_size(batch_size):
         raise ValueError(f"batch_size is {batch_size}, expected a whole number, at least 1")
 
 
-def baselines(run, baseline=None, called="baseline"):
+def baselines(run, baseline=None, called="baseline", *, once=False):
     """The baselines x̄ as a list of {leaf name: array}, each in the shape of the leaf's value.
 
         None       zero everywhere
@@ -221,6 +229,8 @@ def baselines(run, baseline=None, called="baseline"):
         {name: …}  by leaf; integer ids where the leaf is an embedding
         list       several baselines, over which a method averages
         called     what errors call it
+        once       a baseline that is the same for all samples is one sample, (1, ...), where the network reads nothing
+                   else that could tell samples apart
 
     Raises
         ValueError  a shape that does not broadcast; an unknown name; an empty list.
@@ -228,7 +238,7 @@ def baselines(run, baseline=None, called="baseline"):
     if isinstance(baseline, list):
         if not baseline:
             raise ValueError(f"{called} is an empty list, expected at least one {called}")
-        return [one for b in baseline for one in baselines(run, b, called)]
+        return [one for b in baseline for one in baselines(run, b, called, once=once)]
     if isinstance(baseline, Mapping):
         unknown = [n for n in baseline if n not in run.leaves]
         if unknown:
@@ -236,19 +246,24 @@ def baselines(run, baseline=None, called="baseline"):
         by_name = dict(baseline)
     else:
         by_name = dict.fromkeys(run.leaves, baseline)
-    return [{name: _baseline(run, name, by_name.get(name), called) for name in run.leaves}]
+    found = {name: _baseline(run, name, by_name.get(name), called) for name in run.leaves}
+    if once and run.reads_leaves_alone and all(len(value) == 1 for value in found.values()):
+        return [found]
+    return [{name: zeros_like(run.record[run.leaves[name]]) + value for name, value in found.items()}]
 
 
 def _baseline(run, name, value, called):
+    """In the shape of the leaf's value, but of one sample where all have the same."""
     like = run.record[run.leaves[name]]
+    nothing = zeros_like(like, shape=(1, *like.shape[1:]))
     if value is None:
-        return zeros_like(like)
+        return nothing
     if name in run.embedded and getattr(value, "dtype", np.dtype(float)).kind in "iu":
         node = run.network.nodes[run.leaves[name][0]]
         value = node.layer.forward(run.backend, value)
     try:
-        found = (zeros_like(like) + value).astype(like.dtype)
-        fits = found.shape == like.shape
+        found = (nothing + value).astype(like.dtype)
+        fits = found.shape in (nothing.shape, like.shape)
     except ValueError:
         fits = False
     if not fits:
