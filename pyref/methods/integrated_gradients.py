@@ -187,7 +187,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     """
     ends = straight_ends(run)
     first = run.network.up_to(*ends)
-    beyond = replace(run, leaves={show(ref): ref for ref in ends})
+    beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False)
     together = batch_size or run.fitting
     parts = [nodes[part] for part in _parts(len(nodes), together)]
     rows = [range(len(run.output))[part] for part in _parts(len(run.output), max(1, together // len(nodes)))]

@@ -93,7 +93,7 @@ class Run:
         """A run whose sample r is a copy of sample rows[r], with other values at the leaves (already one per row)."""
         inputs = {name: np.take(array, rows, axis=0) for name, array in self.inputs.items()}
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
-        record = self.network.forward(inputs, self.backend, given)
+        record = self.network.forward(inputs, self.backend, given, None if self.inner else cheap)
         return replace(self, inputs=inputs, record=record, v=np.take(self.v, rows, axis=0))
 
     def scores(self, rows, leaf_values):
