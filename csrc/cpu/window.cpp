@@ -302,7 +302,18 @@ class WindowSums {
 
  private:
   static Index aligned(Index count) { return (count + 31) / 32 * 32; }
-  Index tiles(const Phase& phase) const { return (samples_ * phase.places() + most_places - 1) / most_places; }
+  Index tiles(const Phase& phase) const {
+    const Index each = tile_places(phase);
+    return (samples_ * phase.places() + each - 1) / each;
+  }
+
+  // Places of a tile: tiles are made as many as the threads share evenly, since the last to end is waited for.
+  Index tile_places(const Phase& phase) const {
+    const Index threads = machine::threads(), all = samples_ * phase.places(), least = (all + most_places - 1) / most_places;
+    if (least < threads) return most_places;
+    const Index tiles = (least + threads - 1) / threads * threads, each = (all + tiles - 1) / tiles;
+    return (each + lanes<T> - 1) / lanes<T> * lanes<T>;
+  }
   Index depth(const Phase& phase) const { return start_.channels / groups_ * phase.depth(); }
 
   // Rows are shared out where there are too few places to share out.
@@ -324,7 +335,7 @@ class WindowSums {
 
   // Rows [row, row + rows) of a group, for the places of a tile.
   void run(const Phase& phase, Index tile, Index group, Index row, Index rows, T* sources, T* panel, T* sums) const {
-    const Index begin = tile * most_places, places = std::min(most_places, samples_ * phase.places() - begin);
+    const Index each = tile_places(phase), begin = tile * each, places = std::min(each, samples_ * phase.places() - begin);
     Stretch stretches[most_places];
     const Index count = stretches_of(phase, begin, places, stretches);
     const Index all = depth(phase);
