@@ -287,7 +287,7 @@ def is_met_value_by_value(call):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("axes", [(9, 10), (14, 14), (5, 65), (130, 3), (33, 47), (1, 9, 10)], ids=str)
-@pytest.mark.parametrize(("c", "o"), [(64, 64), (17, 200), (200, 17)])
+@pytest.mark.parametrize(("c", "o"), [(64, 64), (64, 32), (17, 200), (200, 17)])
 def test_what_is_not_zero_meets_its_weights(c, o, axes, dtype):
     """In whole numbers, across the edges of blocks of channels, of tiles and of samples, beside what is dense."""
     rng = np.random.default_rng(0)
@@ -299,7 +299,7 @@ def test_what_is_not_zero_meets_its_weights(c, o, axes, dtype):
     assert (cpu.conv_forward(x, w, b, **options) == z).all()
     G = with_zeros(z.shape, dtype, rng, draw=lambda shape: rng.integers(-3, 4, size=shape))
     assert (cpu.conv_gradient(x, w, b, G, **options) == pyref.conv_gradient(x, w, b, G, **options)).all()
-    if (c, o) == (64, 64) and axes != (5, 65):
+    if c == 64 and axes != (5, 65):
         assert is_met_value_by_value(lambda: cpu.conv_forward(x[:1], w, b, **options))
         assert is_met_value_by_value(lambda: cpu.conv_gradient(x[:1], w, b, G[:1], **options))
     assert not is_met_value_by_value(lambda: cpu.conv_forward(x[1:2], w, b, **options))
