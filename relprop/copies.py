@@ -83,8 +83,8 @@ def copied_output(run, rows, leaf_values):
         found = _walked(run, rows, leaf_values)
         if found is not None:
             return found
-    most = run.fitting
-    if len(rows) > most and any(isinstance(change, Whole) for change in changed.values()):  # keep it in the caches
+    most = max(1, run.fitting // 2)  # less: what one node puts out is in the caches when the next reads it
+    if len(rows) > most and any(isinstance(change, Whole) for change in changed.values()):
         parts = [slice(k, k + most) for k in range(0, len(rows), most)]
         return np.concatenate([copied_output(run, rows[p], {n: v[p] for n, v in leaf_values.items()}) for p in parts])
     readers = Counter(i for node in run.network.nodes.values() for i in node.inputs)

@@ -229,7 +229,9 @@ def _outer(factors, d, p=None):
     """p + factor · d (n, ...) for one factor after the other: (len(factors) · n, ...)."""
     by = np.asarray([number_like(d, f) for f in factors], like=d).astype(d.dtype)
     y = np.reshape(by, (-1,) + (1,) * d.ndim) * np.expand_dims(d, 0)
-    return np.reshape(y if p is None else y + np.expand_dims(p, 0), (-1, *d.shape[1:]))
+    if p is not None:
+        y += np.expand_dims(p, 0)
+    return np.reshape(y, (-1, *d.shape[1:]))
 
 
 def _joined(by_leaf):
