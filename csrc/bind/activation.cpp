@@ -131,11 +131,10 @@ py::object activation_quotient(const py::object& z_, const py::object& z0_, cons
 }  // namespace
 
 void bind_activation(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("activation_forward", &activation_forward, "z"_a, "activation"_a);
-  cpu.def("activation_gradient", &activation_gradient, "z"_a, "activation"_a, "G"_a);
-  cpu.def("activation_tangent", &activation_tangent, "z"_a, "activation"_a, "dz"_a);
-  cpu.def("activation_relevance", &activation_relevance, "z"_a, "activation"_a, "R"_a);
-  cpu.def("activation_ratio", &activation_ratio, "z"_a, "activation"_a, "epsilon"_a = py::int_(0));
-  cpu.def("activation_quotient", &activation_quotient, "z"_a, "z0"_a, "activation"_a);
+  def(cpu, "activation_forward", &activation_forward);
+  def(cpu, "activation_gradient", &activation_gradient);
+  def(cpu, "activation_tangent", &activation_tangent);
+  def(cpu, "activation_relevance", &activation_relevance);
+  def(cpu, "activation_ratio", &activation_ratio);
+  def(cpu, "activation_quotient", &activation_quotient);
 }

@@ -65,10 +65,8 @@ py::object aggregate_relevance(const py::object& x_, const py::object& adjacency
 }  // namespace
 
 void bind_aggregate(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("aggregate_forward", &aggregate_forward, "x"_a, "adjacency"_a);
-  cpu.def("aggregate_gradient", &aggregate_gradient, "x"_a, "adjacency"_a, "G"_a);
-  cpu.def("aggregate_tangent", &aggregate_tangent, "x"_a, "adjacency"_a, "dx"_a);
-  cpu.def("aggregate_relevance", &aggregate_relevance, "x"_a, "adjacency"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-          "account"_a = py::none());
+  def(cpu, "aggregate_forward", &aggregate_forward);
+  def(cpu, "aggregate_gradient", &aggregate_gradient);
+  def(cpu, "aggregate_tangent", &aggregate_tangent);
+  def(cpu, "aggregate_relevance", &aggregate_relevance);
 }

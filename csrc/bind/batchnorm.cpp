@@ -80,10 +80,8 @@ py::object batchnorm_relevance(const py::object& x_, const py::object& scale_, c
 }  // namespace
 
 void bind_batchnorm(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("batchnorm_forward", &batchnorm_forward, "x"_a, "scale"_a, "shift"_a = py::none());
-  cpu.def("batchnorm_gradient", &batchnorm_gradient, "x"_a, "scale"_a, "shift"_a, "G"_a);
-  cpu.def("batchnorm_tangent", &batchnorm_tangent, "x"_a, "scale"_a, "shift"_a, "dx"_a);
-  cpu.def("batchnorm_relevance", &batchnorm_relevance, "x"_a, "scale"_a, "shift"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-          "account"_a = py::none());
+  def(cpu, "batchnorm_forward", &batchnorm_forward);
+  def(cpu, "batchnorm_gradient", &batchnorm_gradient);
+  def(cpu, "batchnorm_tangent", &batchnorm_tangent);
+  def(cpu, "batchnorm_relevance", &batchnorm_relevance);
 }

@@ -56,11 +56,8 @@ py::object conv_relevance(const py::object& x_, const py::object& w_, const py::
 }  // namespace
 
 void bind_conv(py::module_& cpu) {
-  using namespace py::literals;
-  const auto stride = "stride"_a = 1, padding = "padding"_a = 0, dilation = "dilation"_a = 1, groups = "groups"_a = 1;
-  cpu.def("conv_forward", &conv_forward, "x"_a, "w"_a, "b"_a = py::none(), stride, padding, dilation, groups);
-  cpu.def("conv_gradient", &conv_gradient, "x"_a, "w"_a, "b"_a, "G"_a, stride, padding, dilation, groups);
-  cpu.def("conv_tangent", &conv_tangent, "x"_a, "w"_a, "b"_a, "dx"_a, stride, padding, dilation, groups);
-  cpu.def("conv_relevance", &conv_relevance, "x"_a, "w"_a, "b"_a, "R"_a, "rule"_a, stride, padding, dilation, groups,
-          "z"_a = py::none(), "account"_a = py::none());
+  def(cpu, "conv_forward", &conv_forward);
+  def(cpu, "conv_gradient", &conv_gradient);
+  def(cpu, "conv_tangent", &conv_tangent);
+  def(cpu, "conv_relevance", &conv_relevance);
 }

@@ -64,13 +64,8 @@ py::object conv_transpose_relevance(const py::object& x_, const py::object& w_, 
 }  // namespace
 
 void bind_conv_transpose(py::module_& cpu) {
-  using namespace py::literals;
-  const auto stride = "stride"_a = 1, padding = "padding"_a = 0, extra = "output_padding"_a = 0, dilation = "dilation"_a = 1,
-             groups = "groups"_a = 1;
-  cpu.def("conv_transpose_forward", &conv_transpose_forward, "x"_a, "w"_a, "b"_a = py::none(), stride, padding, extra, dilation,
-          groups);
-  cpu.def("conv_transpose_gradient", &conv_transpose_gradient, "x"_a, "w"_a, "b"_a, "G"_a, stride, padding, extra, dilation, groups);
-  cpu.def("conv_transpose_tangent", &conv_transpose_tangent, "x"_a, "w"_a, "b"_a, "dx"_a, stride, padding, extra, dilation, groups);
-  cpu.def("conv_transpose_relevance", &conv_transpose_relevance, "x"_a, "w"_a, "b"_a, "R"_a, "rule"_a, stride, padding, extra, dilation,
-          groups, "z"_a = py::none(), "account"_a = py::none());
+  def(cpu, "conv_transpose_forward", &conv_transpose_forward);
+  def(cpu, "conv_transpose_gradient", &conv_transpose_gradient);
+  def(cpu, "conv_transpose_tangent", &conv_transpose_tangent);
+  def(cpu, "conv_transpose_relevance", &conv_transpose_relevance);
 }

@@ -103,10 +103,8 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
 }  // namespace
 
 void bind_dense(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("dense_forward", &dense_forward, "x"_a, "w"_a, "b"_a = py::none());
-  cpu.def("dense_gradient", &dense_gradient, "x"_a, "w"_a, "b"_a, "G"_a);
-  cpu.def("dense_tangent", &dense_tangent, "x"_a, "w"_a, "b"_a, "dx"_a);
-  cpu.def("dense_relevance", &dense_relevance, "x"_a, "w"_a, "b"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-          "account"_a = py::none());
+  def(cpu, "dense_forward", &dense_forward);
+  def(cpu, "dense_gradient", &dense_gradient);
+  def(cpu, "dense_tangent", &dense_tangent);
+  def(cpu, "dense_relevance", &dense_relevance);
 }

@@ -10,6 +10,7 @@
 #include "machine/memory.h"
 #include "relprop/account.h"
 #include "rule.h"
+#include "signature.h"
 
 namespace relprop::bind {
 

@@ -25,6 +25,5 @@ py::object embedding_forward(const py::object& ids_, const py::object& table_) {
 }  // namespace
 
 void bind_embedding(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("embedding_forward", &embedding_forward, "ids"_a, "table"_a);
+  def(cpu, "embedding_forward", &embedding_forward);
 }

@@ -210,23 +210,20 @@ py::object constant_relevance(const py::object& x, const py::object& constant, c
 }  // namespace
 
 void bind_merge(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("add_forward", &sum_forward<false>, "x"_a);
-  cpu.def("add_gradient", &sum_gradient<false>, "x"_a, "G"_a);
-  cpu.def("add_tangent", &sum_tangent<false>, "x"_a, "dx"_a);
-  cpu.def("add_relevance", &sum_relevance<false>, "x"_a, "R"_a, "rule"_a, "z"_a = py::none(), "account"_a = py::none());
-  cpu.def("subtract_forward", &sum_forward<true>, "x"_a);
-  cpu.def("subtract_gradient", &sum_gradient<true>, "x"_a, "G"_a);
-  cpu.def("subtract_tangent", &sum_tangent<true>, "x"_a, "dx"_a);
-  cpu.def("subtract_relevance", &sum_relevance<true>, "x"_a, "R"_a, "rule"_a, "z"_a = py::none(), "account"_a = py::none());
-  cpu.def("shift_forward", &constant_forward<false>, "x"_a, "constant"_a);
-  cpu.def("shift_gradient", &constant_gradient<false>, "x"_a, "constant"_a, "G"_a);
-  cpu.def("shift_tangent", &constant_tangent<false>, "x"_a, "constant"_a, "dx"_a);
-  cpu.def("shift_relevance", &constant_relevance<false>, "x"_a, "constant"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-          "account"_a = py::none());
-  cpu.def("scale_forward", &constant_forward<true>, "x"_a, "factor"_a);
-  cpu.def("scale_gradient", &constant_gradient<true>, "x"_a, "factor"_a, "G"_a);
-  cpu.def("scale_tangent", &constant_tangent<true>, "x"_a, "factor"_a, "dx"_a);
-  cpu.def("scale_relevance", &constant_relevance<true>, "x"_a, "factor"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-          "account"_a = py::none());
+  def(cpu, "add_forward", &sum_forward<false>);
+  def(cpu, "add_gradient", &sum_gradient<false>);
+  def(cpu, "add_tangent", &sum_tangent<false>);
+  def(cpu, "add_relevance", &sum_relevance<false>);
+  def(cpu, "subtract_forward", &sum_forward<true>);
+  def(cpu, "subtract_gradient", &sum_gradient<true>);
+  def(cpu, "subtract_tangent", &sum_tangent<true>);
+  def(cpu, "subtract_relevance", &sum_relevance<true>);
+  def(cpu, "shift_forward", &constant_forward<false>);
+  def(cpu, "shift_gradient", &constant_gradient<false>);
+  def(cpu, "shift_tangent", &constant_tangent<false>);
+  def(cpu, "shift_relevance", &constant_relevance<false>);
+  def(cpu, "scale_forward", &constant_forward<true>);
+  def(cpu, "scale_gradient", &constant_gradient<true>);
+  def(cpu, "scale_tangent", &constant_tangent<true>);
+  def(cpu, "scale_relevance", &constant_relevance<true>);
 }

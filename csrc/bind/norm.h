@@ -80,32 +80,21 @@ math::LocalResponse<T> local_response_of(Index channels, double alpha, double be
 // The functions under pyref's names; a Door has them as static members.
 template <class Door>
 void def_norms(py::module_& module) {
-  using namespace py::literals;
-  const auto weight = "weight"_a = py::none(), bias = "bias"_a = py::none(), z = "z"_a = py::none(), account = "account"_a = py::none();
-  const py::tuple of_norms = of_norm("layer_norm_forward").attr("__defaults__"), of_local = of_norm("local_response_norm_forward").attr("__defaults__");
-  const auto eps = "eps"_a = py::object(of_norms[2]), alpha = "alpha"_a = py::object(of_local[0]),
-             beta = "beta"_a = py::object(of_local[1]), k = "k"_a = py::object(of_local[2]);
-  const auto rank = "rank"_a = 1, groups = "groups"_a = 1;
-  const auto product = "product"_a = "symmetric";
-  module.def("layer_norm_forward", &Door::template norm_forward<of_layer, double, Index>, "x"_a, weight, bias, eps, rank);
-  module.def("layer_norm_gradient", &Door::template norm_gradient<of_layer, double, Index>, "x"_a, "weight"_a, "bias"_a, "G"_a, eps, rank);
-  module.def("layer_norm_tangent", &Door::template norm_tangent<of_layer, double, Index>, "x"_a, "weight"_a, "bias"_a, "dx"_a, eps, rank);
-  module.def("layer_norm_relevance", &Door::template norm_relevance<of_layer, double, Index>, "x"_a, "weight"_a, "bias"_a, "R"_a, "rule"_a, eps, rank, z,
-             account);
-  module.def("layer_norm_multiplier", &Door::template norm_multiplier<of_layer, double, Index>, "x"_a, "x0"_a, "weight"_a, "bias"_a, "M"_a, eps, rank,
-             product);
-  module.def("group_norm_forward", &Door::template norm_forward<of_group, Index, double>, "x"_a, weight, bias, groups, eps);
-  module.def("group_norm_gradient", &Door::template norm_gradient<of_group, Index, double>, "x"_a, "weight"_a, "bias"_a, "G"_a, groups, eps);
-  module.def("group_norm_tangent", &Door::template norm_tangent<of_group, Index, double>, "x"_a, "weight"_a, "bias"_a, "dx"_a, groups, eps);
-  module.def("group_norm_relevance", &Door::template norm_relevance<of_group, Index, double>, "x"_a, "weight"_a, "bias"_a, "R"_a, "rule"_a, groups, eps, z,
-             account);
-  module.def("group_norm_multiplier", &Door::template norm_multiplier<of_group, Index, double>, "x"_a, "x0"_a, "weight"_a, "bias"_a, "M"_a, groups, eps,
-             product);
-  module.def("local_response_norm_forward", &Door::local_response_norm_forward, "x"_a, "size"_a, alpha, beta, k);
-  module.def("local_response_norm_gradient", &Door::local_response_norm_gradient, "x"_a, "G"_a, "size"_a, alpha, beta, k);
-  module.def("local_response_norm_tangent", &Door::local_response_norm_tangent, "x"_a, "dx"_a, "size"_a, alpha, beta, k);
-  module.def("local_response_norm_relevance", &Door::local_response_norm_relevance, "x"_a, "R"_a);
-  module.def("local_response_norm_multiplier", &Door::local_response_norm_multiplier, "x"_a, "x0"_a, "M"_a, "size"_a, alpha, beta, k, product);
+  def(module, "layer_norm_forward", &Door::template norm_forward<of_layer, double, Index>);
+  def(module, "layer_norm_gradient", &Door::template norm_gradient<of_layer, double, Index>);
+  def(module, "layer_norm_tangent", &Door::template norm_tangent<of_layer, double, Index>);
+  def(module, "layer_norm_relevance", &Door::template norm_relevance<of_layer, double, Index>);
+  def(module, "layer_norm_multiplier", &Door::template norm_multiplier<of_layer, double, Index>);
+  def(module, "group_norm_forward", &Door::template norm_forward<of_group, Index, double>);
+  def(module, "group_norm_gradient", &Door::template norm_gradient<of_group, Index, double>);
+  def(module, "group_norm_tangent", &Door::template norm_tangent<of_group, Index, double>);
+  def(module, "group_norm_relevance", &Door::template norm_relevance<of_group, Index, double>);
+  def(module, "group_norm_multiplier", &Door::template norm_multiplier<of_group, Index, double>);
+  def(module, "local_response_norm_forward", &Door::local_response_norm_forward);
+  def(module, "local_response_norm_gradient", &Door::local_response_norm_gradient);
+  def(module, "local_response_norm_tangent", &Door::local_response_norm_tangent);
+  def(module, "local_response_norm_relevance", &Door::local_response_norm_relevance);
+  def(module, "local_response_norm_multiplier", &Door::local_response_norm_multiplier);
 }
 
 }  // namespace relprop::bind

@@ -127,15 +127,14 @@ py::object divide_multiplier(const py::object& x_, const py::object& x0_, const 
 }  // namespace
 
 void bind_product(py::module_& cpu) {
-  using namespace py::literals;
-  cpu.def("multiply_forward", forward_by(RELPROP_KERNEL(multiply_forward)), "x"_a);
-  cpu.def("multiply_gradient", gradient_by(RELPROP_KERNEL(multiply_gradient)), "x"_a, "G"_a);
-  cpu.def("multiply_tangent", tangent_by(RELPROP_KERNEL(multiply_tangent)), "x"_a, "dx"_a);
-  cpu.def("multiply_relevance", &multiply_relevance, "x"_a, "R"_a, "gate"_a = "all", "signal"_a = 0, "account"_a = py::none());
-  cpu.def("multiply_multiplier", &multiply_multiplier, "x"_a, "x0"_a, "M"_a, "product"_a = "symmetric");
-  cpu.def("divide_forward", forward_by(RELPROP_KERNEL(divide_forward)), "x"_a);
-  cpu.def("divide_gradient", gradient_by(RELPROP_KERNEL(divide_gradient)), "x"_a, "G"_a);
-  cpu.def("divide_tangent", tangent_by(RELPROP_KERNEL(divide_tangent)), "x"_a, "dx"_a);
-  cpu.def("divide_relevance", &divide_relevance, "x"_a, "R"_a, "gate"_a = "all", "signal"_a = 0, "account"_a = py::none());
-  cpu.def("divide_multiplier", &divide_multiplier, "x"_a, "x0"_a, "M"_a, "product"_a = "symmetric");
+  def(cpu, "multiply_forward", forward_by(RELPROP_KERNEL(multiply_forward)));
+  def(cpu, "multiply_gradient", gradient_by(RELPROP_KERNEL(multiply_gradient)));
+  def(cpu, "multiply_tangent", tangent_by(RELPROP_KERNEL(multiply_tangent)));
+  def(cpu, "multiply_relevance", &multiply_relevance);
+  def(cpu, "multiply_multiplier", &multiply_multiplier);
+  def(cpu, "divide_forward", forward_by(RELPROP_KERNEL(divide_forward)));
+  def(cpu, "divide_gradient", gradient_by(RELPROP_KERNEL(divide_gradient)));
+  def(cpu, "divide_tangent", tangent_by(RELPROP_KERNEL(divide_tangent)));
+  def(cpu, "divide_relevance", &divide_relevance);
+  def(cpu, "divide_multiplier", &divide_multiplier);
 }

@@ -238,25 +238,20 @@ py::object adaptive_avg_pool_relevance(const py::object& x_, const py::object& R
 }  // namespace
 
 void bind_reduce(py::module_& cpu) {
-  using namespace py::literals;
-  const auto keepdims = "keepdims"_a = false, ceil_mode = "ceil_mode"_a = false, count_include_pad = "count_include_pad"_a = true;
-  const auto stride = "stride"_a = py::none(), z = "z"_a = py::none(), account = "account"_a = py::none();
-  const auto padding = "padding"_a = 0, output_size = "output_size"_a = 1;
-  cpu.def("sum_forward", &axes_forward<false>, "x"_a, "axes"_a, keepdims);
-  cpu.def("sum_gradient", &axes_gradient<false>, "x"_a, "axes"_a, "G"_a, keepdims);
-  cpu.def("sum_tangent", &axes_tangent<false>, "x"_a, "axes"_a, "dx"_a, keepdims);
-  cpu.def("sum_relevance", &axes_relevance<false>, "x"_a, "axes"_a, "R"_a, "rule"_a, z, keepdims, account);
-  cpu.def("mean_forward", &axes_forward<true>, "x"_a, "axes"_a, keepdims);
-  cpu.def("mean_gradient", &axes_gradient<true>, "x"_a, "axes"_a, "G"_a, keepdims);
-  cpu.def("mean_tangent", &axes_tangent<true>, "x"_a, "axes"_a, "dx"_a, keepdims);
-  cpu.def("mean_relevance", &axes_relevance<true>, "x"_a, "axes"_a, "R"_a, "rule"_a, z, keepdims, account);
-  cpu.def("avg_pool_forward", &avg_pool_forward, "x"_a, "kernel"_a, stride, padding, ceil_mode, count_include_pad);
-  cpu.def("avg_pool_gradient", &avg_pool_gradient, "x"_a, "G"_a, "kernel"_a, stride, padding, ceil_mode, count_include_pad);
-  cpu.def("avg_pool_tangent", &avg_pool_tangent, "x"_a, "dx"_a, "kernel"_a, stride, padding, ceil_mode, count_include_pad);
-  cpu.def("avg_pool_relevance", &avg_pool_relevance, "x"_a, "R"_a, "rule"_a, "kernel"_a, stride, padding, ceil_mode,
-          count_include_pad, z, account);
-  cpu.def("adaptive_avg_pool_forward", &adaptive_avg_pool_forward, "x"_a, output_size);
-  cpu.def("adaptive_avg_pool_gradient", &adaptive_avg_pool_gradient, "x"_a, "G"_a, output_size);
-  cpu.def("adaptive_avg_pool_tangent", &adaptive_avg_pool_tangent, "x"_a, "dx"_a, output_size);
-  cpu.def("adaptive_avg_pool_relevance", &adaptive_avg_pool_relevance, "x"_a, "R"_a, "rule"_a, output_size, z, account);
+  def(cpu, "sum_forward", &axes_forward<false>);
+  def(cpu, "sum_gradient", &axes_gradient<false>);
+  def(cpu, "sum_tangent", &axes_tangent<false>);
+  def(cpu, "sum_relevance", &axes_relevance<false>);
+  def(cpu, "mean_forward", &axes_forward<true>);
+  def(cpu, "mean_gradient", &axes_gradient<true>);
+  def(cpu, "mean_tangent", &axes_tangent<true>);
+  def(cpu, "mean_relevance", &axes_relevance<true>);
+  def(cpu, "avg_pool_forward", &avg_pool_forward);
+  def(cpu, "avg_pool_gradient", &avg_pool_gradient);
+  def(cpu, "avg_pool_tangent", &avg_pool_tangent);
+  def(cpu, "avg_pool_relevance", &avg_pool_relevance);
+  def(cpu, "adaptive_avg_pool_forward", &adaptive_avg_pool_forward);
+  def(cpu, "adaptive_avg_pool_gradient", &adaptive_avg_pool_gradient);
+  def(cpu, "adaptive_avg_pool_tangent", &adaptive_avg_pool_tangent);
+  def(cpu, "adaptive_avg_pool_relevance", &adaptive_avg_pool_relevance);
 }

@@ -43,15 +43,11 @@ auto of_two(const char* name, const char* second, Kernel kernel) {
 }  // namespace
 
 void bind_softmax(py::module_& cpu) {
-  using namespace py::literals;
-  const auto axis = "axis"_a = 1;
   const auto gradient = [](auto... of) { cpu::softmax_gradient(of...); };
-  cpu.def("softmax_forward", of_x("softmax_forward", [](auto... of) { cpu::softmax_forward(of...); }), "x"_a, axis);
-  cpu.def("softmax_gradient", of_two("softmax_gradient", "G", gradient), "x"_a, "G"_a, axis);
-  cpu.def("softmax_tangent", of_two("softmax_tangent", "dx", gradient), "x"_a, "dx"_a, axis);
-  cpu.def("log_softmax_forward", of_x("log_softmax_forward", [](auto... of) { cpu::log_softmax_forward(of...); }), "x"_a, axis);
-  cpu.def("log_softmax_gradient", of_two("log_softmax_gradient", "G", [](auto... of) { cpu::log_softmax_gradient(of...); }),
-          "x"_a, "G"_a, axis);
-  cpu.def("log_softmax_tangent", of_two("log_softmax_tangent", "dx", [](auto... of) { cpu::log_softmax_tangent(of...); }),
-          "x"_a, "dx"_a, axis);
+  def(cpu, "softmax_forward", of_x("softmax_forward", [](auto... of) { cpu::softmax_forward(of...); }));
+  def(cpu, "softmax_gradient", of_two("softmax_gradient", "G", gradient));
+  def(cpu, "softmax_tangent", of_two("softmax_tangent", "dx", gradient));
+  def(cpu, "log_softmax_forward", of_x("log_softmax_forward", [](auto... of) { cpu::log_softmax_forward(of...); }));
+  def(cpu, "log_softmax_gradient", of_two("log_softmax_gradient", "G", [](auto... of) { cpu::log_softmax_gradient(of...); }));
+  def(cpu, "log_softmax_tangent", of_two("log_softmax_tangent", "dx", [](auto... of) { cpu::log_softmax_tangent(of...); }));
 }

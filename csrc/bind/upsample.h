@@ -76,14 +76,10 @@ inline std::vector<Index> upsampled_shape(const std::vector<Index>& x, const Ups
 // The functions under pyref's names; a Door has them as static members.
 template <class Door>
 void def_upsample(py::module_& module) {
-  using namespace py::literals;
-  const auto mode = "mode"_a = "nearest";
-  const auto align_corners = "align_corners"_a = false;
-  module.def("upsample_forward", &Door::forward, "x"_a, "size"_a, mode, align_corners);
-  module.def("upsample_gradient", &Door::gradient, "x"_a, "size"_a, "G"_a, mode, align_corners);
-  module.def("upsample_tangent", &Door::tangent, "x"_a, "size"_a, "dx"_a, mode, align_corners);
-  module.def("upsample_relevance", &Door::relevance, "x"_a, "size"_a, "R"_a, "rule"_a, "z"_a = py::none(), mode, align_corners,
-             "account"_a = py::none());
+  def(module, "upsample_forward", &Door::forward);
+  def(module, "upsample_gradient", &Door::gradient);
+  def(module, "upsample_tangent", &Door::tangent);
+  def(module, "upsample_relevance", &Door::relevance);
 }
 
 }  // namespace relprop::bind

@@ -138,11 +138,10 @@ py::object activation_quotient(const py::object& z_, const py::object& z0_, cons
 }  // namespace
 
 void bind_cuda_activation(py::module_& module) {
-  using namespace py::literals;
-  module.def("activation_forward", &activation_forward, "z"_a, "activation"_a);
-  module.def("activation_gradient", &activation_gradient, "z"_a, "activation"_a, "G"_a);
-  module.def("activation_tangent", &activation_tangent, "z"_a, "activation"_a, "dz"_a);
-  module.def("activation_relevance", &activation_relevance, "z"_a, "activation"_a, "R"_a);
-  module.def("activation_ratio", &activation_ratio, "z"_a, "activation"_a, "epsilon"_a = py::int_(0));
-  module.def("activation_quotient", &activation_quotient, "z"_a, "z0"_a, "activation"_a);
+  def(module, "activation_forward", &activation_forward);
+  def(module, "activation_gradient", &activation_gradient);
+  def(module, "activation_tangent", &activation_tangent);
+  def(module, "activation_relevance", &activation_relevance);
+  def(module, "activation_ratio", &activation_ratio);
+  def(module, "activation_quotient", &activation_quotient);
 }

@@ -46,10 +46,8 @@ py::object aggregate_relevance(const py::object& x_, const py::object& adjacency
 }  // namespace
 
 void bind_cuda_aggregate(py::module_& module) {
-  using namespace py::literals;
-  module.def("aggregate_forward", &aggregate_forward, "x"_a, "adjacency"_a);
-  module.def("aggregate_gradient", &aggregate_gradient, "x"_a, "adjacency"_a, "G"_a);
-  module.def("aggregate_tangent", &aggregate_tangent, "x"_a, "adjacency"_a, "dx"_a);
-  module.def("aggregate_relevance", &aggregate_relevance, "x"_a, "adjacency"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-             "account"_a = py::none());
+  def(module, "aggregate_forward", &aggregate_forward);
+  def(module, "aggregate_gradient", &aggregate_gradient);
+  def(module, "aggregate_tangent", &aggregate_tangent);
+  def(module, "aggregate_relevance", &aggregate_relevance);
 }

@@ -87,10 +87,8 @@ py::object batchnorm_relevance(const py::object& x_, const py::object& scale_, c
 }  // namespace
 
 void bind_cuda_batchnorm(py::module_& module) {
-  using namespace py::literals;
-  module.def("batchnorm_forward", &batchnorm_forward, "x"_a, "scale"_a, "shift"_a = py::none());
-  module.def("batchnorm_gradient", &batchnorm_gradient, "x"_a, "scale"_a, "shift"_a, "G"_a);
-  module.def("batchnorm_tangent", &batchnorm_tangent, "x"_a, "scale"_a, "shift"_a, "dx"_a);
-  module.def("batchnorm_relevance", &batchnorm_relevance, "x"_a, "scale"_a, "shift"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-             "account"_a = py::none());
+  def(module, "batchnorm_forward", &batchnorm_forward);
+  def(module, "batchnorm_gradient", &batchnorm_gradient);
+  def(module, "batchnorm_tangent", &batchnorm_tangent);
+  def(module, "batchnorm_relevance", &batchnorm_relevance);
 }

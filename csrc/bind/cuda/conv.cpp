@@ -54,13 +54,8 @@ py::object conv_relevance(const py::object& x_, const py::object& w_, const py::
 }  // namespace
 
 void bind_cuda_conv(py::module_& module) {
-  using namespace py::literals;
-  module.def("conv_forward", &conv_forward, "x"_a, "w"_a, "b"_a = py::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1,
-             "groups"_a = 1);
-  module.def("conv_gradient", &conv_gradient, "x"_a, "w"_a, "b"_a, "G"_a, "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1,
-             "groups"_a = 1);
-  module.def("conv_tangent", &conv_tangent, "x"_a, "w"_a, "b"_a, "dx"_a, "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1,
-             "groups"_a = 1);
-  module.def("conv_relevance", &conv_relevance, "x"_a, "w"_a, "b"_a, "R"_a, "rule"_a, "stride"_a = 1, "padding"_a = 0,
-             "dilation"_a = 1, "groups"_a = 1, "z"_a = py::none(), "account"_a = py::none());
+  def(module, "conv_forward", &conv_forward);
+  def(module, "conv_gradient", &conv_gradient);
+  def(module, "conv_tangent", &conv_tangent);
+  def(module, "conv_relevance", &conv_relevance);
 }

@@ -45,10 +45,8 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
 }  // namespace
 
 void bind_cuda_dense(py::module_& module) {
-  using namespace py::literals;
-  module.def("dense_forward", &dense_forward, "x"_a, "w"_a, "b"_a = py::none());
-  module.def("dense_gradient", &dense_gradient, "x"_a, "w"_a, "b"_a, "G"_a);
-  module.def("dense_tangent", &dense_tangent, "x"_a, "w"_a, "b"_a, "dx"_a);
-  module.def("dense_relevance", &dense_relevance, "x"_a, "w"_a, "b"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-             "account"_a = py::none());
+  def(module, "dense_forward", &dense_forward);
+  def(module, "dense_gradient", &dense_gradient);
+  def(module, "dense_tangent", &dense_tangent);
+  def(module, "dense_relevance", &dense_relevance);
 }

@@ -43,7 +43,7 @@ py::object embedding_forward(const py::object& ids_, const py::object& table_) {
 
 void bind_cuda_embedding(py::module_& module) {
   using namespace py::literals;
-  module.def("embedding_forward", &embedding_forward, "ids"_a, "table"_a);
+  def(module, "embedding_forward", &embedding_forward);
   module.def(
       "embedding_looked_up",
       [](const py::object& ids, const py::object& table) { return looked_up(Argument::of_integers("ids", ids), Argument("table", table)); },

@@ -254,18 +254,9 @@ py::object gru_multiplier(const py::object& x, const py::object& w_x, const py::
 }  // namespace
 
 void bind_cuda_gru(py::module_& module) {
-  using namespace py::literals;
-  const auto none = py::none();
-  module.def("gru_forward", &gru_forward, "x"_a, "w_x"_a, "w_h"_a, "b"_a = none, "b_n"_a = none, "h0"_a = none, "lengths"_a = none,
-             py::kw_only(), "linear_before_reset"_a = true, "reverse"_a = false);
-  module.def("gru_gradient", &gru_gradient, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "b_n"_a, "G"_a, "h0"_a = none, "lengths"_a = none,
-             py::kw_only(), "linear_before_reset"_a = true, "reverse"_a = false, "G_last"_a = none, "record"_a = none);
-  module.def("gru_tangent", &gru_tangent, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "b_n"_a, "dx"_a, "h0"_a = none, "lengths"_a = none,
-             py::kw_only(), "linear_before_reset"_a = true, "reverse"_a = false, "dh0"_a = none, "record"_a = none);
-  module.def("gru_relevance", &gru_relevance, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "b_n"_a, "R"_a, "rule"_a, "gate"_a = "all",
-             "h0"_a = none, "lengths"_a = none, py::kw_only(), "linear_before_reset"_a = true, "reverse"_a = false, "R_last"_a = none,
-             "record"_a = none, "account"_a = none);
-  module.def("gru_multiplier", &gru_multiplier, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "b_n"_a, "x0"_a, "M"_a, "product"_a = "symmetric",
-             "h0"_a = none, "lengths"_a = none, py::kw_only(), "linear_before_reset"_a = true, "reverse"_a = false, "M_last"_a = none,
-             "record"_a = none, "record0"_a = none);
+  def(module, "gru_forward", &gru_forward);
+  def(module, "gru_gradient", &gru_gradient);
+  def(module, "gru_tangent", &gru_tangent);
+  def(module, "gru_relevance", &gru_relevance);
+  def(module, "gru_multiplier", &gru_multiplier);
 }

@@ -228,18 +228,9 @@ py::object lstm_multiplier(const py::object& x, const py::object& w_x, const py:
 }  // namespace
 
 void bind_cuda_lstm(py::module_& module) {
-  using namespace py::literals;
-  const auto none = py::none();
-  module.def("lstm_forward", &lstm_forward, "x"_a, "w_x"_a, "w_h"_a, "b"_a = none, "h0"_a = none, "c0"_a = none, "lengths"_a = none,
-             py::kw_only(), "reverse"_a = false);
-  module.def("lstm_gradient", &lstm_gradient, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "G"_a, "h0"_a = none, "c0"_a = none,
-             "lengths"_a = none, py::kw_only(), "reverse"_a = false, "G_last"_a = none, "record"_a = none);
-  module.def("lstm_tangent", &lstm_tangent, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "dx"_a, "h0"_a = none, "c0"_a = none,
-             "lengths"_a = none, py::kw_only(), "reverse"_a = false, "dh0"_a = none, "dc0"_a = none, "record"_a = none);
-  module.def("lstm_relevance", &lstm_relevance, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "R"_a, "rule"_a, "gate"_a = "all", "h0"_a = none,
-             "c0"_a = none, "lengths"_a = none, py::kw_only(), "reverse"_a = false, "R_last"_a = none, "record"_a = none,
-             "account"_a = none);
-  module.def("lstm_multiplier", &lstm_multiplier, "x"_a, "w_x"_a, "w_h"_a, "b"_a, "x0"_a, "M"_a, "product"_a = "symmetric",
-             "h0"_a = none, "c0"_a = none, "lengths"_a = none, py::kw_only(), "reverse"_a = false, "M_last"_a = none,
-             "record"_a = none, "record0"_a = none);
+  def(module, "lstm_forward", &lstm_forward);
+  def(module, "lstm_gradient", &lstm_gradient);
+  def(module, "lstm_tangent", &lstm_tangent);
+  def(module, "lstm_relevance", &lstm_relevance);
+  def(module, "lstm_multiplier", &lstm_multiplier);
 }

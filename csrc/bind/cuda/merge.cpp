@@ -220,23 +220,20 @@ py::object constant_relevance(const py::object& x, const py::object& constant, c
 }  // namespace
 
 void bind_cuda_merge(py::module_& module) {
-  using namespace py::literals;
-  module.def("add_forward", &sum_forward<false>, "x"_a);
-  module.def("add_gradient", &sum_gradient<false>, "x"_a, "G"_a);
-  module.def("add_tangent", &sum_tangent<false>, "x"_a, "dx"_a);
-  module.def("add_relevance", &sum_relevance<false>, "x"_a, "R"_a, "rule"_a, "z"_a = py::none(), "account"_a = py::none());
-  module.def("subtract_forward", &sum_forward<true>, "x"_a);
-  module.def("subtract_gradient", &sum_gradient<true>, "x"_a, "G"_a);
-  module.def("subtract_tangent", &sum_tangent<true>, "x"_a, "dx"_a);
-  module.def("subtract_relevance", &sum_relevance<true>, "x"_a, "R"_a, "rule"_a, "z"_a = py::none(), "account"_a = py::none());
-  module.def("shift_forward", &constant_forward<false>, "x"_a, "constant"_a);
-  module.def("shift_gradient", &constant_gradient<false>, "x"_a, "constant"_a, "G"_a);
-  module.def("shift_tangent", &constant_tangent<false>, "x"_a, "constant"_a, "dx"_a);
-  module.def("shift_relevance", &constant_relevance<false>, "x"_a, "constant"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-             "account"_a = py::none());
-  module.def("scale_forward", &constant_forward<true>, "x"_a, "factor"_a);
-  module.def("scale_gradient", &constant_gradient<true>, "x"_a, "factor"_a, "G"_a);
-  module.def("scale_tangent", &constant_tangent<true>, "x"_a, "factor"_a, "dx"_a);
-  module.def("scale_relevance", &constant_relevance<true>, "x"_a, "factor"_a, "R"_a, "rule"_a, "z"_a = py::none(),
-             "account"_a = py::none());
+  def(module, "add_forward", &sum_forward<false>);
+  def(module, "add_gradient", &sum_gradient<false>);
+  def(module, "add_tangent", &sum_tangent<false>);
+  def(module, "add_relevance", &sum_relevance<false>);
+  def(module, "subtract_forward", &sum_forward<true>);
+  def(module, "subtract_gradient", &sum_gradient<true>);
+  def(module, "subtract_tangent", &sum_tangent<true>);
+  def(module, "subtract_relevance", &sum_relevance<true>);
+  def(module, "shift_forward", &constant_forward<false>);
+  def(module, "shift_gradient", &constant_gradient<false>);
+  def(module, "shift_tangent", &constant_tangent<false>);
+  def(module, "shift_relevance", &constant_relevance<false>);
+  def(module, "scale_forward", &constant_forward<true>);
+  def(module, "scale_gradient", &constant_gradient<true>);
+  def(module, "scale_tangent", &constant_tangent<true>);
+  def(module, "scale_relevance", &constant_relevance<true>);
 }

@@ -154,17 +154,10 @@ py::object max_pool_ray(const py::object& x_, const py::object& dx_, const py::o
 }  // namespace
 
 void bind_cuda_pool(py::module_& module) {
-  using namespace py::literals;
-  const auto stride = "stride"_a = py::none();
-  const auto padding = "padding"_a = 0, dilation = "dilation"_a = 1;
-  const auto ceil_mode = "ceil_mode"_a = false;
-  const auto ties = "ties"_a = "first";
-  module.def("max_pool_forward", &max_pool_forward, "x"_a, "kernel"_a, stride, padding, dilation, ceil_mode);
-  module.def("max_pool_gradient", &max_pool_gradient, "x"_a, "G"_a, "kernel"_a, stride, padding, dilation, ceil_mode, ties);
-  module.def("max_pool_tangent", &max_pool_tangent, "x"_a, "dx"_a, "kernel"_a, stride, padding, dilation, ceil_mode, ties);
-  module.def("max_pool_relevance", &max_pool_relevance, "x"_a, "R"_a, "kernel"_a, stride, padding, dilation, ceil_mode, ties,
-             "account"_a = py::none());
-  module.def("max_pool_multiplier", &max_pool_multiplier, "x"_a, "x0"_a, "M"_a, "kernel"_a, stride, padding, dilation, ceil_mode,
-             ties, "max_pool"_a = "xmax");
-  module.def("max_pool_ray", &max_pool_ray, "x"_a, "dx"_a, "kernel"_a, stride, padding, dilation, ceil_mode);
+  def(module, "max_pool_forward", &max_pool_forward);
+  def(module, "max_pool_gradient", &max_pool_gradient);
+  def(module, "max_pool_tangent", &max_pool_tangent);
+  def(module, "max_pool_relevance", &max_pool_relevance);
+  def(module, "max_pool_multiplier", &max_pool_multiplier);
+  def(module, "max_pool_ray", &max_pool_ray);
 }

@@ -173,18 +173,14 @@ py::object multiplier(const py::object& x_, const py::object& x0_, const py::obj
 }  // namespace
 
 void bind_cuda_product(py::module_& module) {
-  using namespace py::literals;
-  const auto gate = "gate"_a = "all", product = "product"_a = "symmetric";
-  const auto signal = "signal"_a = 0;
-  const auto account = "account"_a = py::none();
-  module.def("multiply_forward", forward_by("multiply_forward", RELPROP_KERNEL(multiply_forward)), "x"_a);
-  module.def("multiply_gradient", gradient_by("multiply_gradient", RELPROP_KERNEL(multiply_gradient)), "x"_a, "G"_a);
-  module.def("multiply_tangent", tangent_by("multiply_tangent", RELPROP_KERNEL(multiply_tangent)), "x"_a, "dx"_a);
-  module.def("multiply_relevance", &relevance<false>, "x"_a, "R"_a, gate, signal, account);
-  module.def("multiply_multiplier", &multiplier<false>, "x"_a, "x0"_a, "M"_a, product);
-  module.def("divide_forward", forward_by("divide_forward", RELPROP_KERNEL(divide_forward)), "x"_a);
-  module.def("divide_gradient", gradient_by("divide_gradient", RELPROP_KERNEL(divide_gradient)), "x"_a, "G"_a);
-  module.def("divide_tangent", tangent_by("divide_tangent", RELPROP_KERNEL(divide_tangent)), "x"_a, "dx"_a);
-  module.def("divide_relevance", &relevance<true>, "x"_a, "R"_a, gate, signal, account);
-  module.def("divide_multiplier", &multiplier<true>, "x"_a, "x0"_a, "M"_a, product);
+  def(module, "multiply_forward", forward_by("multiply_forward", RELPROP_KERNEL(multiply_forward)));
+  def(module, "multiply_gradient", gradient_by("multiply_gradient", RELPROP_KERNEL(multiply_gradient)));
+  def(module, "multiply_tangent", tangent_by("multiply_tangent", RELPROP_KERNEL(multiply_tangent)));
+  def(module, "multiply_relevance", &relevance<false>);
+  def(module, "multiply_multiplier", &multiplier<false>);
+  def(module, "divide_forward", forward_by("divide_forward", RELPROP_KERNEL(divide_forward)));
+  def(module, "divide_gradient", gradient_by("divide_gradient", RELPROP_KERNEL(divide_gradient)));
+  def(module, "divide_tangent", tangent_by("divide_tangent", RELPROP_KERNEL(divide_tangent)));
+  def(module, "divide_relevance", &relevance<true>);
+  def(module, "divide_multiplier", &multiplier<true>);
 }

@@ -75,13 +75,11 @@ auto of_two(const char* name, const char* second, Kernel kernel) {
 }  // namespace
 
 void bind_cuda_softmax(py::module_& module) {
-  using namespace py::literals;
-  const auto axis = "axis"_a = 1;
   const auto gradient = RELPROP_KERNEL(softmax_gradient);
-  module.def("softmax_forward", of_x("softmax_forward", RELPROP_KERNEL(softmax_forward)), "x"_a, axis);
-  module.def("softmax_gradient", of_two("softmax_gradient", "G", gradient), "x"_a, "G"_a, axis);
-  module.def("softmax_tangent", of_two("softmax_tangent", "dx", gradient), "x"_a, "dx"_a, axis);
-  module.def("log_softmax_forward", of_x("log_softmax_forward", RELPROP_KERNEL(log_softmax_forward)), "x"_a, axis);
-  module.def("log_softmax_gradient", of_two("log_softmax_gradient", "G", RELPROP_KERNEL(log_softmax_gradient)), "x"_a, "G"_a, axis);
-  module.def("log_softmax_tangent", of_two("log_softmax_tangent", "dx", RELPROP_KERNEL(log_softmax_tangent)), "x"_a, "dx"_a, axis);
+  def(module, "softmax_forward", of_x("softmax_forward", RELPROP_KERNEL(softmax_forward)));
+  def(module, "softmax_gradient", of_two("softmax_gradient", "G", gradient));
+  def(module, "softmax_tangent", of_two("softmax_tangent", "dx", gradient));
+  def(module, "log_softmax_forward", of_x("log_softmax_forward", RELPROP_KERNEL(log_softmax_forward)));
+  def(module, "log_softmax_gradient", of_two("log_softmax_gradient", "G", RELPROP_KERNEL(log_softmax_gradient)));
+  def(module, "log_softmax_tangent", of_two("log_softmax_tangent", "dx", RELPROP_KERNEL(log_softmax_tangent)));
 }
