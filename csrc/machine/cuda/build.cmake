@@ -56,8 +56,11 @@ if(relprop_has_cuda)
   add_library(relprop::cuda ALIAS relprop_cuda)
   set_target_properties(relprop_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden)
   target_compile_features(relprop_cuda PUBLIC cuda_std_17)
-  target_include_directories(relprop_cuda PRIVATE csrc csrc/include)
-  target_link_libraries(relprop_cuda PUBLIC relprop CUDA::cudart_static)
+  target_link_libraries(
+    relprop_cuda
+    PRIVATE relprop_sources
+    INTERFACE relprop
+    PUBLIC CUDA::cudart_static)
   # Products are fused where a kernel says so and nowhere else: formulas round as on the host.
   target_compile_options(relprop_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false "SHELL:--Werror cross-execution-space-call"
                                               $<$<BOOL:${RELPROP_WERROR}>:SHELL:--Werror all-warnings>>)
@@ -88,8 +91,8 @@ function(relprop_add_cuda extension)
     list(APPEND sources "${CMAKE_CURRENT_BINARY_DIR}/emulated/${stem}.cpp")
   endforeach()
   pybind11_add_module(_cuda_emulated NO_EXTRAS ${sources} ${device})
-  target_include_directories(_cuda_emulated PRIVATE csrc/machine/cuda/emulate csrc csrc/include)
-  target_link_libraries(_cuda_emulated PRIVATE relprop)
+  target_include_directories(_cuda_emulated BEFORE PRIVATE csrc/machine/cuda/emulate)
+  target_link_libraries(_cuda_emulated PRIVATE relprop_sources)
   target_compile_options(_cuda_emulated PRIVATE ${warnings} ${lightly})
   # Of this one file: it changes with every source, and what it is given to is compiled again.
   set_property(
