@@ -1,6 +1,6 @@
 #include "relprop/aggregate.h"
 
-#include "door.h"
+#include "affine.h"
 
 using namespace relprop;
 using namespace relprop::bind;
@@ -36,30 +36,12 @@ py::object aggregate_tangent(const py::object& x, const py::object& adjacency, c
   return aggregate_forward(dx, adjacency);
 }
 
-py::object aggregate_relevance(const py::object& x_, const py::object& adjacency_, const py::object& R_, const py::object& rule,
-                               const py::object& z_, const py::object& account) {
-  const auto x = floats("x", x_), adjacency = floats("adjacency", adjacency_), R = floats("R", R_);
-  const auto z = floats_or_none("z", z_);
+py::object aggregate_relevance(const py::object& x_, const py::object& adjacency_, const py::object& R, const py::object& rule,
+                               const py::object& z, const py::object& account) {
+  const auto x = floats("x", x_), adjacency = floats("adjacency", adjacency_);
   const auto size = aggregate_size(x, adjacency);
-  check_shape("R", R, shape_after(size));
-  if (z) check_shape("z", *z, shape_of(R));
-  return with_widest({x, adjacency, R, z.value_or(x)}, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const Packed<T> x_data(x), A_data(adjacency), R_data(R);
-    const auto z_data = packed<T>(z);
-    const auto rule_data = rule_for<T>(rule, x_data);
-    if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
-    const AccountFor<T> kept(account, R, false);
-    auto r = empty<T>(shape_of(x));
-    T* out = r.mutable_data();
-    {
-      py::gil_scoped_release release;
-      cpu::aggregate_relevance(size, x_data.data(), A_data.data(), R_data.data(), rule_data.rule, rule_data.bounds,
-                               pointer(z_data), kept.pointer(), out);
-    }
-    kept.write();
-    return r;
-  });
+  const auto kernel = [size](auto in, auto edges, auto, const auto&... of) { cpu::aggregate_relevance(size, in, edges, of...); };
+  return affine_relevance(shape_after(size), x, adjacency, std::nullopt, R, rule, z, account, kernel);
 }
 
 }  // namespace

@@ -7,19 +7,27 @@ namespace relprop::bind {
 
 inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
 
-inline std::vector<py::array> inputs(const char* name, const py::object& x) {
-  std::vector<py::array> all;
-  for (py::handle v : x) all.push_back(floats(name, py::reinterpret_borrow<py::object>(v)));
-  return all;
+// A tuple of Python's for a shape.
+inline py::tuple shape_tuple(const std::vector<Index>& shape) {
+  py::tuple lengths(shape.size());
+  for (std::size_t d = 0; d < shape.size(); ++d) lengths[d] = shape[d];
+  return lengths;
+}
+
+// An array of NumPy's with a shape, for what only asks that.
+inline py::object stand_in(const std::vector<Index>& shape) {
+  const auto numpy = py::module_::import("numpy");
+  return numpy.attr("broadcast_to")(numpy.attr("float32")(0), shape_tuple(shape));
 }
 
 // The shape that `join` makes of the arrays' shapes, which is not asked where they are alike.
-inline std::vector<Index> shape_by(const py::object& join, const std::vector<py::array>& x) {
+template <class Array>
+std::vector<Index> shape_by(const py::object& join, const std::vector<Array>& x) {
   bool alike = true;
   for (const auto& v : x) alike &= shape_of(v) == shape_of(x[0]);
   if (alike) return shape_of(x[0]);
   py::tuple shapes(x.size());
-  for (std::size_t k = 0; k < x.size(); ++k) shapes[k] = x[k].attr("shape");
+  for (std::size_t k = 0; k < x.size(); ++k) shapes[k] = shape_tuple(shape_of(x[k]));
   const py::tuple joint = join(*shapes);
   std::vector<Index> lengths;
   for (py::handle length : joint) lengths.push_back(py::cast<Index>(length));
@@ -27,25 +35,35 @@ inline std::vector<Index> shape_by(const py::object& join, const std::vector<py:
 }
 
 // The shape that inputs broadcast to; raises pyref's ValueError where they do not.
-inline std::vector<Index> joint_shape(const std::vector<py::array>& x) { return shape_by(of_merge("joint_shape"), x); }
+template <class Array>
+std::vector<Index> joint_shape(const std::vector<Array>& x) {
+  return shape_by(of_merge("joint_shape"), x);
+}
 
 inline py::array spread(const py::array& v, const std::vector<Index>& shape) {
   if (shape_of(v) == shape) return v;
-  py::tuple to(shape.size());
-  for (std::size_t d = 0; d < shape.size(); ++d) to[d] = shape[d];
-  return py::module_::import("numpy").attr("broadcast_to")(v, to);
+  return py::module_::import("numpy").attr("broadcast_to")(v, shape_tuple(shape));
 }
 
 // The adjoint of spreading: a signal summed to the shape of what was spread.
-inline py::object gathered(const py::object& signal, const py::array& v) {
-  if (shape_of(py::cast<py::array>(signal)) == shape_of(v)) return signal;
-  return of_merge("unbroadcast")(signal, v.attr("shape"));
+inline py::object gathered(const py::object& signal, const std::vector<Index>& shape) {
+  if (shape_of(py::cast<py::array>(signal)) == shape) return signal;
+  return of_merge("unbroadcast")(signal, shape_tuple(shape));
 }
 
 inline Index elements(const std::vector<Index>& shape, std::size_t from = 0) {
   Index size = 1;
   for (std::size_t d = from; d < shape.size(); ++d) size *= shape[d];
   return size;
+}
+
+// The two inputs of a product.
+template <class Door>
+std::vector<typename Door::Array> two(const char* name, const py::object& x_) {
+  std::vector<typename Door::Array> x;
+  for (py::handle v : x_) x.push_back(Door::array(name, py::reinterpret_borrow<py::object>(v)));
+  if (x.size() != 2) throw py::value_error(std::string(name) + " holds " + std::to_string(x.size()) + " arrays, expected 2");
+  return x;
 }
 
 }  // namespace relprop::bind

@@ -46,11 +46,11 @@ py::object conv_tangent(const py::object& x_, const py::object& w, const py::obj
 py::object conv_relevance(const py::object& x_, const py::object& w_, const py::object& b_, const py::object& R_,
                           const py::object& rule, const py::object& stride, const py::object& padding, const py::object& dilation,
                           const py::object& groups, const py::object& z_, const py::object& account) {
-  const auto x = floats("x", x_), w = floats("w", w_), R = floats("R", R_);
-  const auto b = floats_or_none("b", b_), z = floats_or_none("z", z_);
+  const auto x = floats("x", x_), w = floats("w", w_);
+  const auto b = floats_or_none("b", b_);
   const auto layer = conv_layer(x, w, py::make_tuple(stride, padding, dilation, groups));
-  if (!layer->is_compiled) return reference("conv_relevance", x, w, b_, R, rule, stride, padding, dilation, groups, z_, account);
-  return window_relevance(*layer, x, w, b, R, rule, z, account, [](const auto&... arguments) { cpu::conv_relevance(arguments...); });
+  if (!layer->is_compiled) return reference("conv_relevance", x, w, b_, R_, rule, stride, padding, dilation, groups, z_, account);
+  return window_relevance(*layer, x, w, b, R_, rule, z_, account, [](const auto&... arguments) { cpu::conv_relevance(arguments...); });
 }
 
 }  // namespace

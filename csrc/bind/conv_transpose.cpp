@@ -52,12 +52,12 @@ py::object conv_transpose_relevance(const py::object& x_, const py::object& w_, 
                                     const py::object& rule, const py::object& stride, const py::object& padding,
                                     const py::object& output_padding, const py::object& dilation, const py::object& groups,
                                     const py::object& z_, const py::object& account) {
-  const auto x = floats("x", x_), w = floats("w", w_), R = floats("R", R_);
-  const auto b = floats_or_none("b", b_), z = floats_or_none("z", z_);
+  const auto x = floats("x", x_), w = floats("w", w_);
+  const auto b = floats_or_none("b", b_);
   const auto layer = conv_transpose_layer(x, w, py::make_tuple(stride, padding, output_padding, dilation, groups));
   if (!layer->is_compiled)
-    return reference("conv_transpose_relevance", x, w, b_, R, rule, stride, padding, output_padding, dilation, groups, z_, account);
-  return window_relevance(*layer, x, w, b, R, rule, z, account,
+    return reference("conv_transpose_relevance", x, w, b_, R_, rule, stride, padding, output_padding, dilation, groups, z_, account);
+  return window_relevance(*layer, x, w, b, R_, rule, z_, account,
                           [](const auto&... arguments) { cpu::conv_transpose_relevance(arguments...); });
 }
 

@@ -97,6 +97,18 @@ Packed<T> empty(const std::vector<Index>& shape) {
 
 inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
 
+// How a door in host memory takes an array, and one of a given shape. The doors of layers that are written for any device
+// get it from here, or from InDeviceMemory of cuda/door.h.
+struct InHostMemory {
+  using Array = py::array;
+  static Array array(const char* name, const py::object& x) { return floats(name, x); }
+  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    auto given = floats(name, x);
+    check_shape(name, given, shape);
+    return given;
+  }
+};
+
 // Whether a function holds what it uses by value, so that a chain may call it again.
 enum class Repeats { no, yes };
 

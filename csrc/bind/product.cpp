@@ -7,12 +7,6 @@ using namespace relprop::bind;
 
 namespace {
 
-std::vector<py::array> two(const char* name, const py::object& x_) {
-  const auto x = inputs(name, x_);
-  if (x.size() != 2) throw py::value_error(std::string(name) + " holds " + std::to_string(x.size()) + " arrays, expected 2");
-  return x;
-}
-
 // New arrays of the shapes `to`, filled by f(elements, pointers to `arrays` spread to a shape, pointers to the new ones).
 using Shape = std::vector<Index>;
 template <class F>
@@ -22,14 +16,14 @@ std::vector<py::array> filled_spread(std::vector<py::array> arrays, const Shape&
 }
 
 py::tuple gathered_two(const std::vector<py::array>& parts, const std::vector<py::array>& x) {
-  return py::make_tuple(gathered(parts[0], x[0]), gathered(parts[1], x[1]));
+  return py::make_tuple(gathered(parts[0], shape_of(x[0])), gathered(parts[1], shape_of(x[1])));
 }
 
 // The function of x that a kernel of (elements, x_0, x_1, y) is.
 template <class Kernel>
 auto forward_by(Kernel kernel) {
   return [kernel](const py::object& x_) -> py::object {
-    const auto x = two("x", x_);
+    const auto x = two<InHostMemory>("x", x_);
     const auto shape = joint_shape(x);
     return filled_spread(x, shape, {shape}, [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], out[0]); })[0];
   };
@@ -39,7 +33,7 @@ auto forward_by(Kernel kernel) {
 template <class Kernel>
 auto gradient_by(Kernel kernel) {
   return [kernel](const py::object& x_, const py::object& G_) -> py::object {
-    const auto x = two("x", x_);
+    const auto x = two<InHostMemory>("x", x_);
     const auto G = floats("G", G_);
     const auto shape = joint_shape(x);
     check_shape("G", G, shape);
@@ -52,7 +46,7 @@ auto gradient_by(Kernel kernel) {
 template <class Kernel>
 auto tangent_by(Kernel kernel) {
   return [kernel](const py::object& x_, const py::object& dx_) -> py::object {
-    const auto x = two("x", x_), dx = two("dx", dx_);
+    const auto x = two<InHostMemory>("x", x_), dx = two<InHostMemory>("dx", dx_);
     const std::vector<py::array> all{x[0], x[1], dx[0], dx[1]};
     const auto fill = [&](Index n, auto in, auto out) { kernel(n, in[0], in[1], in[2], in[3], out[0]); };
     const auto shape = joint_shape(all);
@@ -92,11 +86,11 @@ py::tuple product_multiplier(const std::vector<py::array>& x, const std::vector<
 
 py::object multiply_relevance(const py::object& x, const py::object& R, const py::object& gate, int signal,
                               const py::object& account) {
-  return product_relevance(two("x", x), R, gate, signal, account);
+  return product_relevance(two<InHostMemory>("x", x), R, gate, signal, account);
 }
 
 py::object multiply_multiplier(const py::object& x, const py::object& x0, const py::object& M, const py::object& product) {
-  return product_multiplier(two("x", x), two("x0", x0), M, product);
+  return product_multiplier(two<InHostMemory>("x", x), two<InHostMemory>("x0", x0), M, product);
 }
 
 // (x_0, 1 / x_1)
@@ -109,11 +103,11 @@ std::vector<py::array> as_product(const std::vector<py::array>& x) {
 
 py::object divide_relevance(const py::object& x, const py::object& R, const py::object& gate, int signal,
                             const py::object& account) {
-  return product_relevance(as_product(two("x", x)), R, gate, signal, account);
+  return product_relevance(as_product(two<InHostMemory>("x", x)), R, gate, signal, account);
 }
 
 py::object divide_multiplier(const py::object& x_, const py::object& x0_, const py::object& M, const py::object& product) {
-  const auto x = two("x", x_), x0 = two("x0", x0_);
+  const auto x = two<InHostMemory>("x", x_), x0 = two<InHostMemory>("x0", x0_);
   const auto parts = product_multiplier(as_product(x), as_product(x0), M, product);
   const auto of_reciprocal = floats("M", parts[1]);
   const auto shape = shape_of(of_reciprocal);

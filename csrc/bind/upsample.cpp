@@ -1,5 +1,7 @@
 #include "upsample.h"
 
+#include "affine.h"
+
 using namespace relprop;
 using namespace relprop::bind;
 
@@ -28,61 +30,39 @@ class SizeFor {
   UpsampleSize<T> size_;
 };
 
-struct Host {
-  static py::object forward(const py::object& x_, const py::object& size, const py::object& mode, const py::object& align_corners) {
-    const auto x = floats("x", x_);
-    const auto geometry = upsample_geometry(x, size, mode, align_corners);
-    return filled({x}, {upsampled_shape(shape_of(x), *geometry)}, [&](auto in, auto out) {
+struct Host : InHostMemory {
+  using Layer = std::shared_ptr<const UpsampleGeometry>;
+
+  static Layer layer(const char*, const py::array& x, const py::object& size, const py::object& mode, const py::object& align_corners) {
+    return upsample_geometry(x, size, mode, align_corners);
+  }
+
+  static py::object forward(const char*, const py::array& x, const Layer& layer) {
+    const auto shape = shape_of(x);
+    return filled<Repeats::yes>({x}, {upsampled_shape(shape, *layer)}, [shape, layer](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      const SizeFor<T> of(shape_of(x), *geometry);
-      cpu::upsample_forward(of.size(), in[0], out[0]);
+      cpu::upsample_forward(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
     })[0];
   }
 
-  static py::object gradient(const py::object& x_, const py::object& size, const py::object& G_, const py::object& mode,
-                             const py::object& align_corners) {
-    const auto x = floats("x", x_), G = floats("G", G_);
-    const auto geometry = upsample_geometry(x, size, mode, align_corners);
-    check_shape("G", G, upsampled_shape(shape_of(x), *geometry));
-    return filled({G, x}, {shape_of(x)}, [&](auto in, auto out) {
+  static py::object gradient(const char*, const py::array& x, const Layer& layer, const py::object& G_) {
+    const auto shape = shape_of(x);
+    const auto G = array("G", G_, upsampled_shape(shape, *layer));
+    return filled<Repeats::yes>({G, x}, {shape}, [shape, layer](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      const SizeFor<T> of(shape_of(x), *geometry);
-      cpu::upsample_gradient(of.size(), in[0], out[0]);
+      cpu::upsample_gradient(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
     })[0];
   }
 
-  static py::object tangent(const py::object& x, const py::object& size, const py::object& dx_, const py::object& mode,
-                            const py::object& align_corners) {
-    const auto dx = floats("dx", dx_);
-    check_shape("dx", dx, shape_of(floats("x", x)));
-    return forward(dx, size, mode, align_corners);
-  }
-
-  static py::object relevance(const py::object& x_, const py::object& size, const py::object& R_, const py::object& rule,
-                              const py::object& z_, const py::object& mode, const py::object& align_corners, const py::object& account) {
-    const auto x = floats("x", x_), R = floats("R", R_);
-    const auto z = floats_or_none("z", z_);
-    const auto geometry = upsample_geometry(x, size, mode, align_corners);
-    check_shape("R", R, upsampled_shape(shape_of(x), *geometry));
-    if (z) check_shape("z", *z, shape_of(R));
-    return with_widest({x, R, z.value_or(x)}, [&](auto zero) -> py::object {
-      using T = decltype(zero);
-      const Packed<T> x_data(x), R_data(R);
-      const auto z_data = packed<T>(z);
-      const auto rule_data = rule_for<T>(rule, x_data);
-      if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
-      const AccountFor<T> kept(account, R, false);
-      const SizeFor<T> of(shape_of(x), *geometry);
-      auto r = empty<T>(shape_of(x));
-      T* out = r.mutable_data();
-      {
-        py::gil_scoped_release release;
-        cpu::upsample_relevance(of.size(), x_data.data(), R_data.data(), rule_data.rule, rule_data.bounds, pointer(z_data),
-                                kept.pointer(), out);
-      }
-      kept.write();
-      return r;
-    });
+  static py::object relevance(const char*, const py::array& x, const Layer& layer, const py::object& R, const py::object& rule,
+                              const py::object& z, const py::object& account) {
+    const auto shape = shape_of(x);
+    const auto kernel = [shape, layer](auto in, auto, auto, auto arrived, const auto& acting, const auto& bounds, auto known,
+                                       auto kept, auto* out) {
+      using T = std::remove_pointer_t<decltype(out)>;
+      cpu::upsample_relevance(SizeFor<T>(shape, *layer).size(), in, arrived, acting, bounds, known, kept, out);
+    };
+    return affine_relevance(upsampled_shape(shape, *layer), x, std::nullopt, std::nullopt, R, rule, z, account, kernel);
   }
 };
 

@@ -73,13 +73,42 @@ inline std::vector<Index> upsampled_shape(const std::vector<Index>& x, const Ups
   return shape;
 }
 
-// The functions under pyref's names; a Door has them as static members.
+// A Door takes arrays as door.h says, and has the stretching, layer(operation, x, size, mode, align_corners), and what goes
+// through it: forward(operation, x, layer), gradient(…, G), relevance(…, R, rule, z, account).
+template <class Door>
+struct Upsampling {
+  using Array = typename Door::Array;
+
+  static py::object forward(const py::object& x_, const py::object& size, const py::object& mode, const py::object& align_corners) {
+    const Array x = Door::array("x", x_);
+    return Door::forward("upsample_forward", x, Door::layer("upsample_forward", x, size, mode, align_corners));
+  }
+  static py::object gradient(const py::object& x_, const py::object& size, const py::object& G, const py::object& mode,
+                             const py::object& align_corners) {
+    const Array x = Door::array("x", x_);
+    return Door::gradient("upsample_gradient", x, Door::layer("upsample_gradient", x, size, mode, align_corners), G);
+  }
+  static py::object tangent(const py::object& x, const py::object& size, const py::object& dx_, const py::object& mode,
+                            const py::object& align_corners) {
+    const Array dx = Door::array("dx", dx_, shape_of(Door::array("x", x)));
+    return Door::forward("upsample_tangent", dx, Door::layer("upsample_tangent", dx, size, mode, align_corners));
+  }
+  static py::object relevance(const py::object& x_, const py::object& size, const py::object& R, const py::object& rule,
+                              const py::object& z, const py::object& mode, const py::object& align_corners,
+                              const py::object& account) {
+    const Array x = Door::array("x", x_);
+    const auto layer = Door::layer("upsample_relevance", x, size, mode, align_corners);
+    return Door::relevance("upsample_relevance", x, layer, R, rule, z, account);
+  }
+};
+
 template <class Door>
 void def_upsample(py::module_& module) {
-  def(module, "upsample_forward", &Door::forward);
-  def(module, "upsample_gradient", &Door::gradient);
-  def(module, "upsample_tangent", &Door::tangent);
-  def(module, "upsample_relevance", &Door::relevance);
+  using Of = Upsampling<Door>;
+  def(module, "upsample_forward", &Of::forward);
+  def(module, "upsample_gradient", &Of::gradient);
+  def(module, "upsample_tangent", &Of::tangent);
+  def(module, "upsample_relevance", &Of::relevance);
 }
 
 }  // namespace relprop::bind

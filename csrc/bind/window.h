@@ -1,6 +1,7 @@
 // Windows and convolutions at the door: the geometry that pyref gives them, and the questions to such a layer.
 #pragma once
 
+#include "affine.h"
 #include "geometry.h"
 #include "relprop/window.h"
 
@@ -82,29 +83,10 @@ py::object window_gradient(const WindowLayer& layer, const py::array& x, const p
 
 template <class Kernel>
 py::object window_relevance(const WindowLayer& layer, const py::array& x, const py::array& w, const std::optional<py::array>& b,
-                            const py::array& R, const py::object& rule, const std::optional<py::array>& z, const py::object& account,
+                            const py::object& R, const py::object& rule, const py::object& z, const py::object& account,
                             Kernel&& kernel) {
-  check_shape("R", R, layer.z_shape);
-  if (b) check_shape("b", *b, {layer.z_shape[1]});
-  if (z) check_shape("z", *z, layer.z_shape);
-  return with_widest({x, w, R, b.value_or(x), z.value_or(x)}, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const Packed<T> x_data(x), w_data(w), R_data(R);
-    const auto b_data = packed<T>(b), z_data = packed<T>(z);
-    const auto rule_data = rule_for<T>(rule, x_data);
-    if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
-    const AccountFor<T> kept(account, R, b.has_value());
-    auto r = empty<T>(shape_of(x));
-    compute(
-        [kernel, size = layer.size, in = x_data.data(), weights = w_data.data(), bias = pointer(b_data),
-         arrived = R_data.data(), acting = rule_data.rule, bounds = rule_data.bounds, known = pointer(z_data),
-         account = kept.copied(), out = r.mutable_data()] {
-          kernel(size, in, weights, bias, arrived, acting, bounds, known, pointer(account), out);
-        },
-        x_data, w_data, b_data, R_data, rule_data.kept_alive, z_data, kept.arrays(), r);
-    kept.write();
-    return r;
-  });
+  return affine_relevance(layer.z_shape, x, w, b, R, rule, z, account,
+                          [kernel, size = layer.size](const auto&... of) { kernel(size, of...); });
 }
 
 }  // namespace relprop::bind

@@ -25,22 +25,6 @@ Precision product_precision() { return chosen_precision(); }
 void set_product_precision(Precision precision) { chosen_precision() = precision; }
 
 template <class T>
-void affine_forward(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, T* z) {
-  layer_forward(operation, stream, map, x, w, b, z);
-}
-
-template <class T>
-void affine_gradient(const char* operation, Stream stream, const AffineMap& map, const T* w, const T* G, T* G_x) {
-  layer_gradient(operation, stream, map, w, G, G_x);
-}
-
-template <class T>
-void affine_relevance(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, const T* R,
-                      const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
-  layer_relevance(operation, stream, map, x, w, b, R, rule, bounds, z, account, r);
-}
-
-template <class T>
 void affine_sum(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, Factor input, Factor weight,
                 const Constants<T>& constants, bool add, T* z) {
   const Slot<T> slot{input, weight, z};
@@ -55,14 +39,11 @@ void affine_carry(const char* operation, Stream stream, const AffineMap& map, co
   carry_slots<T>(Layer<T, AffineMap>{operation, stream, map, x, w, nullptr, nullptr, constants, nullptr}, slots.data(), count, r, add);
 }
 
-#define RELPROP_INSTANTIATE(T)                                                                                                     \
-  template void affine_forward(const char*, Stream, const AffineMap&, const T*, const T*, const T*, T*);                           \
-  template void affine_gradient(const char*, Stream, const AffineMap&, const T*, const T*, T*);                                    \
-  template void affine_relevance(const char*, Stream, const AffineMap&, const T*, const T*, const T*, const T*, const AnyRule<T>&, \
-                                 const Bounds<T>&, const T*, const Account<T>*, T*);                                               \
-  template void affine_sum(const char*, Stream, const AffineMap&, const T*, const T*, Factor, Factor, const Constants<T>&, bool,   \
-                           T*);                                                                                                    \
-  template void affine_carry(const char*, Stream, const AffineMap&, const T*, const T*, const CarriedPart<T>*, int,                \
+#define RELPROP_INSTANTIATE(T)                                                                                                   \
+  RELPROP_INSTANTIATE_LAYER(T, AffineMap)                                                                                        \
+  template void affine_sum(const char*, Stream, const AffineMap&, const T*, const T*, Factor, Factor, const Constants<T>&, bool, \
+                           T*);                                                                                                  \
+  template void affine_carry(const char*, Stream, const AffineMap&, const T*, const T*, const CarriedPart<T>*, int,              \
                              const Constants<T>&, bool, T*);
 RELPROP_INSTANTIATE(float)
 RELPROP_INSTANTIATE(double)

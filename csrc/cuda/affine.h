@@ -10,9 +10,7 @@
 
 #include <array>
 
-#include "machine/cuda/memory.h"
-#include "relprop/account.h"
-#include "relprop/rules.h"
+#include "cuda/layer.h"
 
 namespace relprop::cuda {
 
@@ -48,20 +46,6 @@ enum class Precision { plain, float32, tf32, bf16 };
 constexpr std::array<const char*, 4> words(Precision) { return {"plain", "float32", "tf32", "bf16"}; }
 Precision product_precision();
 void set_product_precision(Precision precision);
-
-// z = Σ_i x_i w_io + b_o; b (groups · outputs) or null
-template <class T>
-void affine_forward(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, T* z);
-
-// G_x = Σ_o w_io G_o
-template <class T>
-void affine_gradient(const char* operation, Stream stream, const AffineMap& map, const T* w, const T* G, T* G_x);
-
-// r of x under a rule, which is not Pass. bounds: of a box, one per element of a sample. z: the pre-activation where
-// it is known, else null. account: null where nobody asks.
-template <class T>
-void affine_relevance(const char* operation, Stream stream, const AffineMap& map, const T* x, const T* w, const T* b, const T* R,
-                      const AnyRule<T>& rule, const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r);
 
 // ── one part of a rule, for layers that put sums and shares together by themselves ──
 

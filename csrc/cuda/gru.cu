@@ -336,7 +336,7 @@ void walk_back(const char* operation, Stream stream, const RecurrentSize& size, 
   }
   const Backward<T, Of> task{{{size, time}, w.linear_before_reset}, of, S, S_last, S_z.data(), S_h0};
   launch_walk(operation, stream, task, walk, packed.data());
-  affine_gradient(operation, stream, input_map(size), w.w.x, S_z.data(), S_x);
+  layer_gradient(operation, stream, input_map(size), w.w.x, S_z.data(), S_x);
 }
 
 }  // namespace
@@ -346,7 +346,7 @@ void gru_forward(const char* operation, Stream stream, const RecurrentSize& size
                  const GRUWeights<T>& w, const T* h0, const GRUStates<T>& out) {
   Walk walk = walk_forward(size, w.linear_before_reset);
   const auto packed = pack_forward(operation, stream, walk, w.w.h);
-  affine_forward(operation, stream, input_map(size), x, w.w.x, w.w.b, out.z.data);
+  layer_forward(operation, stream, input_map(size), x, w.w.x, w.w.b, out.z.data);
   launch_walk(operation, stream, Forward<T>{{{size, time}, w.linear_before_reset}, out, h0, w.b_n}, walk, packed.data());
 }
 
@@ -369,7 +369,7 @@ void gru_tangent(const char* operation, Stream stream, const RecurrentSize& size
   Walk walk = walk_forward(size, w.linear_before_reset);
   const auto packed = pack_forward(operation, stream, walk, w.w.h);
   const Numbers<T> changes(operation, size.samples * size.steps * gates * size.width, stream);
-  affine_forward<T>(operation, stream, input_map(size), dx, w.w.x, nullptr, changes.data());
+  layer_forward<T>(operation, stream, input_map(size), dx, w.w.x, nullptr, changes.data());
   const Tangent<T> task{{{size, time}, w.linear_before_reset}, record, dh0, changes.data(), dh, dh_last};
   launch_walk(operation, stream, task, walk, packed.data());
 }

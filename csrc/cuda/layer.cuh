@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "cuda/affine.cuh"
+#include "cuda/layer.h"
 #include "cuda/rule.cuh"
 
 namespace relprop::cuda {
@@ -407,6 +408,8 @@ void run(const Layer<T, Map>& layer, const Rule& rule, const T* z, T* r) {
     Relevance<T, Rule, Map>(layer, rule).run(z, r);
 }
 
+}  // namespace
+
 // ── the questions to a layer ──
 
 template <class T, class Map>
@@ -434,5 +437,10 @@ void layer_relevance(const char* operation, Stream stream, const Map& map, const
       any);
 }
 
-}  // namespace
+#define RELPROP_INSTANTIATE_LAYER(T, Map)                                                                                   \
+  template void layer_forward(const char*, Stream, const Map&, const T*, const T*, const T*, T*);                           \
+  template void layer_gradient(const char*, Stream, const Map&, const T*, const T*, T*);                                    \
+  template void layer_relevance(const char*, Stream, const Map&, const T*, const T*, const T*, const T*, const AnyRule<T>&, \
+                                const Bounds<T>&, const T*, const Account<T>*, T*);
+
 }  // namespace relprop::cuda

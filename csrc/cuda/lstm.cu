@@ -234,7 +234,7 @@ void walk_back(const char* operation, Stream stream, const RecurrentSize& size, 
   pack_weights(operation, stream, walk, 0, 0, 0, gates * width, Packed<T>{w.h, gates * Index(width), 1}, packed.data());
   const Backward<T, Of> task{{size, time}, of, S, S_last, S_z.data(), S_h0, S_c0};
   launch_walk(operation, stream, task, walk, packed.data());
-  affine_gradient(operation, stream, input_map(size), w.x, S_z.data(), S_x);
+  layer_gradient(operation, stream, input_map(size), w.x, S_z.data(), S_x);
 }
 
 }  // namespace
@@ -244,7 +244,7 @@ void lstm_forward(const char* operation, Stream stream, const RecurrentSize& siz
                   const RecurrentWeights<T>& w, const T* h0, const T* c0, const LSTMStates<T>& out) {
   Walk walk = walk_forward(size);
   const auto packed = pack_forward(operation, stream, walk, w.h);
-  affine_forward(operation, stream, input_map(size), x, w.x, w.b, out.z.data);
+  layer_forward(operation, stream, input_map(size), x, w.x, w.b, out.z.data);
   launch_walk(operation, stream, Forward<T>{{size, time}, out, h0, c0}, walk, packed.data());
 }
 
@@ -267,7 +267,7 @@ void lstm_tangent(const char* operation, Stream stream, const RecurrentSize& siz
   Walk walk = walk_forward(size);
   const auto packed = pack_forward(operation, stream, walk, w.h);
   const Numbers<T> changes(operation, size.samples * size.steps * gates * size.width, stream);
-  affine_forward<T>(operation, stream, input_map(size), dx, w.x, nullptr, changes.data());
+  layer_forward<T>(operation, stream, input_map(size), dx, w.x, nullptr, changes.data());
   const Tangent<T> task{{size, time}, record, changes.data(), dh0, dc0, dh, dh_last, dc_last};
   launch_walk(operation, stream, task, walk, packed.data());
 }

@@ -189,28 +189,7 @@ void launch_product(const BoxCarries& g, const char* operation, Stream stream, c
 
 }  // namespace
 
-template <class T>
-void reduce_forward(const char* operation, Stream stream, const BoxMap& map, const T* x, T* z) {
-  layer_forward<T>(operation, stream, map, x, nullptr, nullptr, z);
-}
-
-template <class T>
-void reduce_gradient(const char* operation, Stream stream, const BoxMap& map, const T* G, T* G_x) {
-  layer_gradient<T>(operation, stream, map, nullptr, G, G_x);
-}
-
-template <class T>
-void reduce_relevance(const char* operation, Stream stream, const BoxMap& map, const T* x, const T* R, const AnyRule<T>& rule,
-                      const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
-  layer_relevance<T>(operation, stream, map, x, nullptr, nullptr, R, rule, bounds, z, account, r);
-}
-
-#define RELPROP_INSTANTIATE(T)                                                                                                \
-  template void reduce_forward(const char*, Stream, const BoxMap&, const T*, T*);                                             \
-  template void reduce_gradient(const char*, Stream, const BoxMap&, const T*, T*);                                            \
-  template void reduce_relevance(const char*, Stream, const BoxMap&, const T*, const T*, const AnyRule<T>&, const Bounds<T>&, \
-                                 const T*, const Account<T>*, T*);
-RELPROP_INSTANTIATE(float)
-RELPROP_INSTANTIATE(double)
+RELPROP_INSTANTIATE_LAYER(float, BoxMap)
+RELPROP_INSTANTIATE_LAYER(double, BoxMap)
 
 }  // namespace relprop::cuda

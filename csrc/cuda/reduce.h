@@ -2,10 +2,8 @@
 // of pyref/layers/pool.py; pointers are to device memory. They are affine maps whose weights are 1 or 1 / n.
 #pragma once
 
-#include "machine/cuda/memory.h"
+#include "cuda/layer.h"
 #include "math/hd.h"
-#include "relprop/account.h"
-#include "relprop/rules.h"
 
 namespace relprop::cuda {
 
@@ -34,17 +32,5 @@ struct BoxMap {
   int channels() const { return 1; }  // there are no biases
   int channel_apart() const { return 1; }
 };
-
-template <class T>
-void reduce_forward(const char* operation, Stream stream, const BoxMap& map, const T* x, T* z);
-
-// G_x of G: every place receives that of the boxes that cover it
-template <class T>
-void reduce_gradient(const char* operation, Stream stream, const BoxMap& map, const T* G, T* G_x);
-
-// r of x under a rule, which is not Pass; bounds, z and account as in affine.h
-template <class T>
-void reduce_relevance(const char* operation, Stream stream, const BoxMap& map, const T* x, const T* R, const AnyRule<T>& rule,
-                      const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r);
 
 }  // namespace relprop::cuda

@@ -122,28 +122,7 @@ void launch_product(const UpsampleProduct<back>& g, const char* operation, Strea
 
 }  // namespace
 
-template <class T>
-void upsample_forward(const char* operation, Stream stream, const UpsampleMap& map, const T* x, T* z) {
-  layer_forward<T>(operation, stream, map, x, nullptr, nullptr, z);
-}
-
-template <class T>
-void upsample_gradient(const char* operation, Stream stream, const UpsampleMap& map, const T* G, T* G_x) {
-  layer_gradient<T>(operation, stream, map, nullptr, G, G_x);
-}
-
-template <class T>
-void upsample_relevance(const char* operation, Stream stream, const UpsampleMap& map, const T* x, const T* R, const AnyRule<T>& rule,
-                        const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r) {
-  layer_relevance<T>(operation, stream, map, x, nullptr, nullptr, R, rule, bounds, z, account, r);
-}
-
-#define RELPROP_INSTANTIATE(T)                                                                                              \
-  template void upsample_forward(const char*, Stream, const UpsampleMap&, const T*, T*);                                    \
-  template void upsample_gradient(const char*, Stream, const UpsampleMap&, const T*, T*);                                   \
-  template void upsample_relevance(const char*, Stream, const UpsampleMap&, const T*, const T*, const AnyRule<T>&,          \
-                                   const Bounds<T>&, const T*, const Account<T>*, T*);
-RELPROP_INSTANTIATE(float)
-RELPROP_INSTANTIATE(double)
+RELPROP_INSTANTIATE_LAYER(float, UpsampleMap)
+RELPROP_INSTANTIATE_LAYER(double, UpsampleMap)
 
 }  // namespace relprop::cuda

@@ -2,10 +2,8 @@
 // are to device memory.
 #pragma once
 
-#include "machine/cuda/memory.h"
+#include "cuda/layer.h"
 #include "math/hd.h"
-#include "relprop/account.h"
-#include "relprop/rules.h"
 
 namespace relprop::cuda {
 
@@ -31,16 +29,5 @@ struct UpsampleMap {
   int channels() const { return 1; }  // there are no biases
   int channel_apart() const { return 1; }
 };
-
-template <class T>
-void upsample_forward(const char* operation, Stream stream, const UpsampleMap& map, const T* x, T* z);
-
-template <class T>
-void upsample_gradient(const char* operation, Stream stream, const UpsampleMap& map, const T* G, T* G_x);
-
-// r of x under a rule, which is not Pass; bounds, z and account as in affine.h
-template <class T>
-void upsample_relevance(const char* operation, Stream stream, const UpsampleMap& map, const T* x, const T* R, const AnyRule<T>& rule,
-                        const Bounds<T>& bounds, const T* z, const Account<T>* account, T* r);
 
 }  // namespace relprop::cuda

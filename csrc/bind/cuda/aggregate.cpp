@@ -20,11 +20,9 @@ AffineLayer aggregate_layer(const Argument& x, const Argument& adjacency) {
   return layer;
 }
 
-Argument no_bias() { return or_none("b", py::none()); }
-
 py::object aggregate_forward(const py::object& x_, const py::object& adjacency_) {
   const Argument x("x", x_), adjacency("adjacency", adjacency_);
-  return affine_forward("aggregate_forward", aggregate_layer(x, adjacency), x, adjacency, no_bias());
+  return affine_forward("aggregate_forward", aggregate_layer(x, adjacency), x, adjacency, nothing());
 }
 
 py::object aggregate_gradient(const py::object& x_, const py::object& adjacency_, const py::object& G_) {
@@ -40,7 +38,7 @@ py::object aggregate_tangent(const py::object& x, const py::object& adjacency, c
 py::object aggregate_relevance(const py::object& x_, const py::object& adjacency_, const py::object& R_, const py::object& rule,
                                const py::object& z_, const py::object& account) {
   const Argument x("x", x_), adjacency("adjacency", adjacency_), R("R", R_), z = or_none("z", z_);
-  return affine_relevance("aggregate_relevance", aggregate_layer(x, adjacency), x, adjacency, no_bias(), R, rule, z, account);
+  return affine_relevance("aggregate_relevance", aggregate_layer(x, adjacency), x, adjacency, nothing(), R, rule, z, account);
 }
 
 }  // namespace

@@ -126,9 +126,12 @@ Call::Call(const char* operation, const std::vector<const Argument*>& arguments)
 DeviceArray Call::present(const Argument& x, char kind, int width) {
   DeviceArray given;
   if (x.host) {
+    for (const Copy& copy : copies_)
+      if (copy.of.is(x.object) && copy.there.kind == kind && copy.there.width == width) return copy.there;
     const py::array packed = py::module_::import("numpy").attr("ascontiguousarray")(*x.host, std::string(1, kind) + std::to_string(width));
     given = new_array(operation_, kind, width, x.shape());
     cuda::upload(operation_, given.data, packed.data(), static_cast<std::size_t>(packed.nbytes()), stream_);
+    copies_.push_back({x.object, given});
   } else {
     // Whoever frees it does so in the order of a stream: the array's, or its library's current one, which is ours then.
     given = *x.device;
@@ -158,7 +161,8 @@ DeviceArray Call::packed(const DeviceArray& given, char kind, int width, const s
   return packed;
 }
 
-// A bound of a box, one number per element of a sample. A number is spread where it is read, without a copy from here.
+// A bound of a box, one number per element of a sample. A number is spread where it is read, without a copy from here, and
+// an array that is there in that form stays as it is.
 template <class T>
 py::object spread_bound(const Call& call, const char* field, const py::object& given, const std::vector<Index>& sample) {
   if (PyFloat_Check(given.ptr()) || PyLong_Check(given.ptr())) {
@@ -168,8 +172,13 @@ py::object spread_bound(const Call& call, const char* field, const py::object& g
     cuda::elementwise<T>(call.operation(), call.stream(), cuda::Operation::positive, 1, operands, target_of(spread));
     return py::cast(spread);
   }
+  const bool is_there = bind::is_on_device(given);
+  if (is_there) {
+    const DeviceArray bound = device_array(field, given);
+    if (bound.kind == 'f' && bound.width == static_cast<int>(sizeof(T)) && bound.shape == sample) return given;
+  }
   const auto numpy = py::module_::import("numpy");
-  const py::object host = bind::is_on_device(given) ? py::object(to_host(device_array(field, given))) : given;
+  const py::object host = is_there ? py::object(to_host(device_array(field, given))) : given;
   py::tuple wanted(sample.size());
   for (std::size_t d = 0; d < sample.size(); ++d) wanted[d] = sample[d];
   return numpy.attr("asarray")(numpy.attr("broadcast_to")(host, wanted), py::dtype::of<T>());

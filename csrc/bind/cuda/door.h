@@ -33,6 +33,20 @@ py::array on_host(const Argument& x);
 // Raises unless the argument has the expected shape, in pyref.check's words.
 void check_shape(const Argument& x, const std::vector<Index>& expected);
 
+inline std::vector<Index> shape_of(const Argument& x) { return x.shape(); }
+inline std::vector<Index> shape_of(const Argument* x) { return x->shape(); }
+
+// As InHostMemory is to a door there.
+struct InDeviceMemory {
+  using Array = Argument;
+  static Array array(const char* name, const py::object& x) { return {name, x}; }
+  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    Argument given(name, x);
+    check_shape(given, shape);
+    return given;
+  }
+};
+
 // Raises unless the baseline x0 broadcasts to the shape of x.
 void check_baseline(const Argument& x, const Argument& x0);
 
@@ -136,6 +150,11 @@ class Call {
   cuda::OnDevice device_;
   cuda::Stream stream_;
   std::vector<DeviceArray> held_;
+  struct Copy {
+    py::object of;  // held, so that no other object is taken for it
+    DeviceArray there;
+  };
+  std::vector<Copy> copies_;
 };
 
 // A rule for a layer whose input is x, spread to a shape as `data`, with the bounds of a box as arrays in device memory.

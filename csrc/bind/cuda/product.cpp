@@ -1,6 +1,5 @@
 // Products and quotients of two inputs, of pyref/layers/merge.py.
-#include <pybind11/stl.h>
-
+#include "bind/broadcast.h"
 #include "cuda/merge.h"
 #include "door.h"
 
@@ -11,37 +10,12 @@ namespace {
 
 using Shape = std::vector<Index>;
 
-std::vector<Argument> two(const char* name, const py::object& x_) {
-  std::vector<Argument> x;
-  for (py::handle v : x_) x.emplace_back(name, py::reinterpret_borrow<py::object>(v));
-  if (x.size() != 2) throw py::value_error(std::string(name) + " holds " + std::to_string(x.size()) + " arrays, expected 2");
-  return x;
-}
-
 std::vector<const Argument*> all_of(std::initializer_list<const std::vector<Argument>*> pairs, const Argument* other = nullptr) {
   std::vector<const Argument*> all;
   for (const auto* pair : pairs)
     for (const Argument& x : *pair) all.push_back(&x);
   if (other) all.push_back(other);
   return all;
-}
-
-// The shape that `join` makes of the arguments' shapes.
-Shape shape_by(const py::object& join, const std::vector<const Argument*>& arguments) {
-  py::tuple shapes(arguments.size());
-  for (std::size_t k = 0; k < arguments.size(); ++k) shapes[k] = py::tuple(py::cast(arguments[k]->shape()));
-  return py::cast<Shape>(join(*shapes));
-}
-
-// The shape that inputs broadcast to; raises pyref's ValueError where they do not.
-Shape joint_shape(const std::vector<const Argument*>& arguments) {
-  return shape_by(py::module_::import("pyref.layers.merge").attr("joint_shape"), arguments);
-}
-
-Index elements(const Shape& shape, std::size_t from = 0) {
-  Index size = 1;
-  for (std::size_t d = from; d < shape.size(); ++d) size *= shape[d];
-  return size;
 }
 
 // A signal for each input, summed to its shape.
@@ -54,7 +28,7 @@ py::tuple give_two(Call& call, const Output<T>& first, const Output<T>& second, 
 template <class Kernel>
 auto forward_by(const char* name, Kernel kernel) {
   return [name, kernel](const py::object& x_) {
-    const auto x = two("x", x_);
+    const auto x = two<InDeviceMemory>("x", x_);
     const auto all = all_of({&x});
     const auto shape = joint_shape(all);
     Call call(name, all);
@@ -72,7 +46,7 @@ auto forward_by(const char* name, Kernel kernel) {
 template <class Kernel>
 auto gradient_by(const char* name, Kernel kernel) {
   return [name, kernel](const py::object& x_, const py::object& G_) {
-    const auto x = two("x", x_);
+    const auto x = two<InDeviceMemory>("x", x_);
     const Argument G("G", G_);
     const auto shape = joint_shape(all_of({&x}));
     check_shape(G, shape);
@@ -91,7 +65,7 @@ auto gradient_by(const char* name, Kernel kernel) {
 template <class Kernel>
 auto tangent_by(const char* name, Kernel kernel) {
   return [name, kernel](const py::object& x_, const py::object& dx_) {
-    const auto x = two("x", x_), dx = two("dx", dx_);
+    const auto x = two<InDeviceMemory>("x", x_), dx = two<InDeviceMemory>("dx", dx_);
     const auto all = all_of({&x, &dx});
     const auto shape = joint_shape(all);
     Call call(name, all);
@@ -116,7 +90,7 @@ Output<T> reciprocal(Call& call, const T* q, const Shape& shape) {
 // x[signal] is the signal, the other one the gate; of a quotient x_1 is read as 1 / x_1.
 template <bool divides>
 py::object relevance(const py::object& x_, const py::object& R_, const py::object& gate_, int signal, const py::object& account) {
-  const auto x = two("x", x_);
+  const auto x = two<InDeviceMemory>("x", x_);
   const Argument R("R", R_);
   const auto shape = joint_shape(all_of({&x}));
   check_shape(R, shape);
@@ -145,7 +119,7 @@ py::object relevance(const py::object& x_, const py::object& R_, const py::objec
 
 template <bool divides>
 py::object multiplier(const py::object& x_, const py::object& x0_, const py::object& M_, const py::object& product_) {
-  const auto x = two("x", x_), x0 = two("x0", x0_);
+  const auto x = two<InDeviceMemory>("x", x_), x0 = two<InDeviceMemory>("x0", x0_);
   const auto product = choice<math::Product>("product", product_);
   const Argument M("M", M_);
   const auto all = all_of({&x, &x0}, &M);

@@ -3,8 +3,8 @@
 
 #include <pybind11/stl.h>
 
-#include "bind/geometry.h"
-#include "door.h"
+#include "affine.h"
+#include "bind/reduce.h"
 
 using namespace relprop;
 using namespace relprop::bind;
@@ -57,67 +57,9 @@ cuda::BoxMap map_of(const char* operation, const Argument& x, const Boxes& boxes
   return map;
 }
 
-py::object forward(const char* operation, const Argument& x, const Boxes& boxes) {
-  const auto map = map_of(operation, x, boxes);
-  Call call(operation, {&x});
-  return call.with_widest([&](auto zero) {
-    using T = decltype(zero);
-    const T* x_data = call.in<T>(x);
-    const auto z = call.out<T>(shape_after(x, boxes));
-    call.run([&] { cuda::reduce_forward(call.operation(), call.stream(), map, x_data, z.data()); });
-    return call.give(z);
-  });
-}
-
-py::object gradient(const char* operation, const Argument& x, const Boxes& boxes, const py::object& G_) {
-  const Argument G("G", G_);
-  check_shape(G, shape_after(x, boxes));
-  const auto map = map_of(operation, x, boxes);
-  Call call(operation, {&G});
-  return call.with_widest([&](auto zero) {
-    using T = decltype(zero);
-    const T* G_data = call.in<T>(G);
-    const auto G_x = call.out<T>(x.shape());
-    call.run([&] { cuda::reduce_gradient(call.operation(), call.stream(), map, G_data, G_x.data()); });
-    return call.give(G_x);
-  });
-}
-
-py::object relevance(const char* operation, const Argument& x, const Boxes& boxes, const py::object& R_, const py::object& rule,
-                     const py::object& z_, const py::object& account) {
-  const Argument R("R", R_), z = or_none("z", z_);
-  check_shape(R, shape_after(x, boxes));
-  if (z) check_shape(z, R.shape());
-  const auto map = map_of(operation, x, boxes);
-  Call call(operation, {&x, &R, &z});
-  return call.with_widest([&](auto zero) {
-    using T = decltype(zero);
-    const auto made = device_rule<T>(call, rule, x);
-    if (std::holds_alternative<math::Pass<T>>(made.rule)) return pass(x, R);
-    const T *x_data = call.in<T>(x), *R_data = call.in<T>(R), *z_data = call.in<T>(z);
-    const DeviceAccount<T> kept(call, account, R, false);
-    const auto r = call.out<T>(x.shape());
-    call.run([&] {
-      cuda::reduce_relevance(call.operation(), call.stream(), map, x_data, R_data, made.rule, made.bounds, z_data, kept.pointer(),
-                             r.data());
-    });
-    kept.write();
-    return call.give(r);
-  });
-}
-
-// dx, of x's shape
-Argument change(const py::object& x, const py::object& dx_) {
-  Argument dx("dx", dx_);
-  check_shape(dx, Argument("x", x).shape());
-  return dx;
-}
-
 py::tuple shape_tuple(const Argument& x) { return py::tuple(py::cast(x.shape())); }
 
-// ---- sums and means over axes ----
-
-AnyBoxes over_axes(const Argument& x, const py::object& axes, bool keepdims, bool averages) {
+AnyBoxes sums_of(const Argument& x, const py::object& axes, bool keepdims, bool averages) {
   return remembered<Boxes>(py::make_tuple(shape_tuple(x), axes, int{keepdims}, int{averages}), [&] {
     const auto of_pyref = py::module_::import("pyref.layers.reduce");
     const auto along = numbers(of_pyref.attr("sample_axes")(x.object, axes));
@@ -133,33 +75,6 @@ AnyBoxes over_axes(const Argument& x, const py::object& axes, bool keepdims, boo
   });
 }
 
-template <bool averages>
-py::object axes_forward(const py::object& x_, const py::object& axes, bool keepdims) {
-  const Argument x("x", x_);
-  return forward(averages ? "mean_forward" : "sum_forward", x, *over_axes(x, axes, keepdims, averages));
-}
-
-template <bool averages>
-py::object axes_gradient(const py::object& x_, const py::object& axes, const py::object& G, bool keepdims) {
-  const Argument x("x", x_);
-  return gradient(averages ? "mean_gradient" : "sum_gradient", x, *over_axes(x, axes, keepdims, averages), G);
-}
-
-template <bool averages>
-py::object axes_tangent(const py::object& x, const py::object& axes, const py::object& dx_, bool keepdims) {
-  const Argument dx = change(x, dx_);
-  return forward(averages ? "mean_tangent" : "sum_tangent", dx, *over_axes(dx, axes, keepdims, averages));
-}
-
-template <bool averages>
-py::object axes_relevance(const py::object& x_, const py::object& axes, const py::object& R, const py::object& rule,
-                          const py::object& z, bool keepdims, const py::object& account) {
-  const Argument x("x", x_);
-  return relevance(averages ? "mean_relevance" : "sum_relevance", x, *over_axes(x, axes, keepdims, averages), R, rule, z, account);
-}
-
-// ---- averages of windows ----
-
 // The geometry of windows over the axes of an image, whose number pyref finds: axis(length, count, number of the axis).
 template <class Axis>
 Boxes pooling(const Argument& x, const py::object& of_pyref, Axis&& axis) {
@@ -173,13 +88,7 @@ Boxes pooling(const Argument& x, const py::object& of_pyref, Axis&& axis) {
   return made;
 }
 
-// The parameters of windows, as pyref's functions take them.
-struct Settings {
-  py::object kernel, stride, padding;
-  bool ceil_mode, count_include_pad;
-};
-
-AnyBoxes average(const Argument& x, const Settings& s) {
+AnyBoxes averages_of(const Argument& x, const AverageSettings& s) {
   const auto call = py::make_tuple("avg_pool", shape_tuple(x), s.kernel, s.stride, s.padding, int{s.ceil_mode}, int{s.count_include_pad});
   return remembered<Boxes>(call, [&] {
     const py::object found = py::module_::import("pyref.layers.pool")
@@ -201,7 +110,7 @@ AnyBoxes average(const Argument& x, const Settings& s) {
   });
 }
 
-AnyBoxes adaptive(const Argument& x, const py::object& output_size) {
+AnyBoxes adaptive_of(const Argument& x, const py::object& output_size) {
   return remembered<Boxes>(py::make_tuple("adaptive_avg_pool", shape_tuple(x), output_size), [&] {
     const py::object found = py::module_::import("pyref.layers.pool").attr("adaptive_avg_pool_boxes")(x.object, output_size);
     return pooling(x, found, [&](int length, int count, int) {
@@ -212,69 +121,30 @@ AnyBoxes adaptive(const Argument& x, const py::object& output_size) {
   });
 }
 
-py::object avg_pool_forward(const py::object& x_, const py::object& kernel, const py::object& stride, const py::object& padding,
-                            bool ceil_mode, bool count_include_pad) {
-  const Argument x("x", x_);
-  return forward("avg_pool_forward", x, *average(x, {kernel, stride, padding, ceil_mode, count_include_pad}));
+LayerOf<cuda::BoxMap> layer_of(const char* operation, const Argument& x, const Boxes& boxes) {
+  return {map_of(operation, x, boxes), shape_after(x, boxes)};
 }
 
-py::object avg_pool_gradient(const py::object& x_, const py::object& G, const py::object& kernel, const py::object& stride,
-                             const py::object& padding, bool ceil_mode, bool count_include_pad) {
-  const Argument x("x", x_);
-  return gradient("avg_pool_gradient", x, *average(x, {kernel, stride, padding, ceil_mode, count_include_pad}), G);
-}
+struct OnDevice : InDeviceMemory {
+  static AnyBoxes over_axes(const Argument& x, const py::object& axes, bool keepdims, bool is_mean) {
+    return sums_of(x, axes, keepdims, is_mean);
+  }
+  static AnyBoxes average(const Argument& x, const AverageSettings& settings) { return averages_of(x, settings); }
+  static AnyBoxes adaptive(const Argument& x, const py::object& output_size) { return adaptive_of(x, output_size); }
 
-py::object avg_pool_tangent(const py::object& x, const py::object& dx_, const py::object& kernel, const py::object& stride,
-                            const py::object& padding, bool ceil_mode, bool count_include_pad) {
-  const Argument dx = change(x, dx_);
-  return forward("avg_pool_tangent", dx, *average(dx, {kernel, stride, padding, ceil_mode, count_include_pad}));
-}
-
-py::object avg_pool_relevance(const py::object& x_, const py::object& R, const py::object& rule, const py::object& kernel,
-                              const py::object& stride, const py::object& padding, bool ceil_mode, bool count_include_pad,
-                              const py::object& z, const py::object& account) {
-  const Argument x("x", x_);
-  return relevance("avg_pool_relevance", x, *average(x, {kernel, stride, padding, ceil_mode, count_include_pad}), R, rule, z, account);
-}
-
-py::object adaptive_avg_pool_forward(const py::object& x_, const py::object& output_size) {
-  const Argument x("x", x_);
-  return forward("adaptive_avg_pool_forward", x, *adaptive(x, output_size));
-}
-
-py::object adaptive_avg_pool_gradient(const py::object& x_, const py::object& G, const py::object& output_size) {
-  const Argument x("x", x_);
-  return gradient("adaptive_avg_pool_gradient", x, *adaptive(x, output_size), G);
-}
-
-py::object adaptive_avg_pool_tangent(const py::object& x, const py::object& dx_, const py::object& output_size) {
-  const Argument dx = change(x, dx_);
-  return forward("adaptive_avg_pool_tangent", dx, *adaptive(dx, output_size));
-}
-
-py::object adaptive_avg_pool_relevance(const py::object& x_, const py::object& R, const py::object& rule,
-                                       const py::object& output_size, const py::object& z, const py::object& account) {
-  const Argument x("x", x_);
-  return relevance("adaptive_avg_pool_relevance", x, *adaptive(x, output_size), R, rule, z, account);
-}
+  static py::object forward(const char* operation, const Argument& x, const AnyBoxes& boxes) {
+    return affine_forward(operation, layer_of(operation, x, *boxes), x, nothing(), nothing());
+  }
+  static py::object gradient(const char* operation, const Argument& x, const AnyBoxes& boxes, const py::object& G) {
+    return affine_gradient(operation, layer_of(operation, x, *boxes), x, nothing(), Argument("G", G));
+  }
+  static py::object relevance(const char* operation, const Argument& x, const AnyBoxes& boxes, const py::object& R,
+                              const py::object& rule, const py::object& z, const py::object& account) {
+    return affine_relevance(operation, layer_of(operation, x, *boxes), x, nothing(), nothing(), Argument("R", R), rule,
+                            or_none("z", z), account);
+  }
+};
 
 }  // namespace
 
-void bind_cuda_reduce(py::module_& module) {
-  def(module, "sum_forward", &axes_forward<false>);
-  def(module, "sum_gradient", &axes_gradient<false>);
-  def(module, "sum_tangent", &axes_tangent<false>);
-  def(module, "sum_relevance", &axes_relevance<false>);
-  def(module, "mean_forward", &axes_forward<true>);
-  def(module, "mean_gradient", &axes_gradient<true>);
-  def(module, "mean_tangent", &axes_tangent<true>);
-  def(module, "mean_relevance", &axes_relevance<true>);
-  def(module, "avg_pool_forward", &avg_pool_forward);
-  def(module, "avg_pool_gradient", &avg_pool_gradient);
-  def(module, "avg_pool_tangent", &avg_pool_tangent);
-  def(module, "avg_pool_relevance", &avg_pool_relevance);
-  def(module, "adaptive_avg_pool_forward", &adaptive_avg_pool_forward);
-  def(module, "adaptive_avg_pool_gradient", &adaptive_avg_pool_gradient);
-  def(module, "adaptive_avg_pool_tangent", &adaptive_avg_pool_tangent);
-  def(module, "adaptive_avg_pool_relevance", &adaptive_avg_pool_relevance);
-}
+void bind_cuda_reduce(py::module_& module) { def_reductions<OnDevice>(module); }

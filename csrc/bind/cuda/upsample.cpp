@@ -1,17 +1,14 @@
 #include "cuda/upsample.h"
 
+#include "affine.h"
 #include "bind/upsample.h"
-#include "door.h"
 
 using namespace relprop;
 using namespace relprop::bind;
 
 namespace {
 
-struct Stretched {
-  cuda::UpsampleMap map;
-  std::vector<Index> z;
-};
+using Stretched = LayerOf<cuda::UpsampleMap>;
 
 cuda::StretchedAxis stretched(Index length, Index count, bool is_nearest, bool corners) {
   cuda::StretchedAxis axis{static_cast<int>(length), static_cast<int>(count)};
@@ -51,67 +48,20 @@ Stretched stretch_of(const char* operation, const Argument& x, const py::object&
   return made;
 }
 
-py::object stretch(const char* operation, const Argument& x, const py::object& size, const py::object& mode,
-                   const py::object& align_corners) {
-  const auto to = stretch_of(operation, x, size, mode, align_corners);
-  Call call(operation, {&x});
-  return call.with_widest([&](auto zero) {
-    using T = decltype(zero);
-    const T* x_data = call.in<T>(x);
-    const auto z = call.out<T>(to.z);
-    call.run([&] { cuda::upsample_forward(call.operation(), call.stream(), to.map, x_data, z.data()); });
-    return call.give(z);
-  });
-}
-
-struct OnDevice {
-  static py::object forward(const py::object& x, const py::object& size, const py::object& mode, const py::object& align_corners) {
-    return stretch("upsample_forward", Argument("x", x), size, mode, align_corners);
+struct OnDevice : InDeviceMemory {
+  static Stretched layer(const char* operation, const Argument& x, const py::object& size, const py::object& mode,
+                         const py::object& align_corners) {
+    return stretch_of(operation, x, size, mode, align_corners);
   }
-
-  static py::object gradient(const py::object& x_, const py::object& size, const py::object& G_, const py::object& mode,
-                             const py::object& align_corners) {
-    const Argument x("x", x_), G("G", G_);
-    const auto to = stretch_of("upsample_gradient", x, size, mode, align_corners);
-    check_shape(G, to.z);
-    Call call("upsample_gradient", {&x, &G});
-    return call.with_widest([&](auto zero) {
-      using T = decltype(zero);
-      const T* G_data = call.in<T>(G);
-      const auto G_x = call.out<T>(x.shape());
-      call.run([&] { cuda::upsample_gradient(call.operation(), call.stream(), to.map, G_data, G_x.data()); });
-      return call.give(G_x);
-    });
+  static py::object forward(const char* operation, const Argument& x, const Stretched& layer) {
+    return affine_forward(operation, layer, x, nothing(), nothing());
   }
-
-  static py::object tangent(const py::object& x, const py::object& size, const py::object& dx_, const py::object& mode,
-                            const py::object& align_corners) {
-    const Argument dx("dx", dx_);
-    check_shape(dx, Argument("x", x).shape());
-    return stretch("upsample_tangent", dx, size, mode, align_corners);
+  static py::object gradient(const char* operation, const Argument& x, const Stretched& layer, const py::object& G) {
+    return affine_gradient(operation, layer, x, nothing(), Argument("G", G));
   }
-
-  static py::object relevance(const py::object& x_, const py::object& size, const py::object& R_, const py::object& rule,
-                              const py::object& z_, const py::object& mode, const py::object& align_corners, const py::object& account) {
-    const Argument x("x", x_), R("R", R_), z = or_none("z", z_);
-    const auto to = stretch_of("upsample_relevance", x, size, mode, align_corners);
-    check_shape(R, to.z);
-    if (z) check_shape(z, to.z);
-    Call call("upsample_relevance", {&x, &R, &z});
-    return call.with_widest([&](auto zero) {
-      using T = decltype(zero);
-      const auto made = device_rule<T>(call, rule, x);
-      if (std::holds_alternative<math::Pass<T>>(made.rule)) return pass(x, R);
-      const T *x_data = call.in<T>(x), *R_data = call.in<T>(R), *z_data = call.in<T>(z);
-      const DeviceAccount<T> kept(call, account, R, false);
-      const auto r = call.out<T>(x.shape());
-      call.run([&] {
-        cuda::upsample_relevance(call.operation(), call.stream(), to.map, x_data, R_data, made.rule, made.bounds, z_data, kept.pointer(),
-                                 r.data());
-      });
-      kept.write();
-      return call.give(r);
-    });
+  static py::object relevance(const char* operation, const Argument& x, const Stretched& layer, const py::object& R,
+                              const py::object& rule, const py::object& z, const py::object& account) {
+    return affine_relevance(operation, layer, x, nothing(), nothing(), Argument("R", R), rule, or_none("z", z), account);
   }
 };
 
