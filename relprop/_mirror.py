@@ -4,15 +4,17 @@ import inspect
 from functools import wraps
 
 import pyref
+from relprop.arrays import through_numpy
 
 __all__ = ["fill"]
 
 
-def fill(namespace, compiled, **shorter):
+def fill(namespace, compiled, device=False, **shorter):
     """Put pyref's names into the namespace of a backend's module, and return those that have kernels.
 
     compiled  the part of the extension that holds the backend's functions, under pyref's names. Signatures
               and docstrings are pyref's: they are written once.
+    device    whether it reaches arrays in device memory; those of other libraries in host memory are read by all
     shorter   functions of Python that come to the same by a shorter way
     """
     kernels = []
@@ -21,7 +23,7 @@ def fill(namespace, compiled, **shorter):
         kernel = getattr(compiled, name, None)
         if kernel is not None:
             kernels.append(name)
-            value = _mirrored(value, kernel)
+            value = _mirrored(value, kernel, device)
         namespace[name] = shorter.get(name, value)
     return tuple(kernels)
 
@@ -34,7 +36,7 @@ def _fits(signature, args, options):
     return True
 
 
-def _mirrored(function, kernel):
+def _mirrored(function, kernel, device):
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -44,6 +46,8 @@ def _mirrored(function, kernel):
         except TypeError:
             if not _fits(signature, args, options):
                 function(*args, **options)  # raises what Python says of a missing or unknown argument
-            raise
+            if (answer := through_numpy(kernel, signature.bind(*args, **options).arguments, device)) is None:
+                raise
+            return answer
 
     return mirrored

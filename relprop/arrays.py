@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from pyref.check import check_float
+from pyref.layers.recurrent import RecurrentRecord
 from pyref.network import Record
 from relprop import _core
+from relprop.parameters import flat
 
-__all__ = ["Guest", "check_on_host", "enter", "enter_options", "is_foreign"]
+__all__ = ["Guest", "HandedOn", "check_on_host", "enter", "enter_options", "handed_out", "is_foreign", "through_numpy"]
 
 CPU, CUDA, CUDA_MANAGED = 1, 2, 13  # DLPack's devices
 LIBRARIES = {"jaxlib": "jax", "jax": "jax", "torch": "torch", "cupy": "cupy"}
@@ -81,6 +83,75 @@ def enter_options(name, value):
     if isinstance(value, Mapping):
         return {k: enter_options(name, v) for k, v in value.items()}
     return value
+
+
+# ---- functions of layers ----
+
+
+def through_numpy(kernel, arguments, device=False):
+    """kernel(**arguments) with NumPy's views of other libraries' arrays, and arrays of theirs for answers. No copies.
+
+    None where there is no such array, or with `device`, which says that the kernel reaches it, one in device memory.
+
+    Raises
+        TypeError     a dtype that NumPy has not
+        RuntimeError  an array in device memory, which the kernel does not reach
+    """
+    takers = []
+    if device and any(_device_of(v) not in (None, CPU) for v in flat(arguments.values())):
+        return None
+
+    def let_in(name, value):
+        if isinstance(value, tuple | list):
+            return type(value)(let_in(name, v) for v in value)
+        if isinstance(value, RecurrentRecord):
+            arrays = {f.name: getattr(value, f.name) for f in fields(value)}
+            return replace(value, **{k: let_in(f"{name}.{k}", v) for k, v in arrays.items()})
+        if not is_foreign(value):
+            return value
+        check_on_host(name, value)
+        takers.append(_taker(value, _kind_of(value)))
+        return enter(name, value).array
+
+    given = {name: let_in(name, value) for name, value in arguments.items()}
+    if not takers:
+        return None
+
+    def give(value):
+        return takers[0](value if value.flags.writeable else value.copy()) if isinstance(value, np.ndarray) else value
+
+    if given.get("account") is not None:
+        given["account"] = HandedOn(given["account"], give)
+    return handed_out(kernel(**given), give)
+
+
+def handed_out(result, give):
+    """What a kernel answers with give(value) in place of its arrays, in tuples and in records of recurrent layers."""
+    if isinstance(result, tuple):
+        return tuple(handed_out(r, give) for r in result)
+    if isinstance(result, RecurrentRecord):
+        arrays = {f.name: getattr(result, f.name) for f in fields(result)}
+        return replace(result, **{name: handed_out(v, give) for name, v in arrays.items()})
+    return give(result)
+
+
+class HandedOn:
+    """An account that gets give(array) of what a kernel writes for it."""
+
+    def __init__(self, account, give):
+        self._account, self._give = account, give
+
+    def add_bias(self, share):
+        self._account.add_bias(self._give(share))
+
+    def add_kept(self, stabilizer, dropped):
+        self._account.add_kept(self._give(stabilizer), self._give(dropped))
+
+    def add_state(self, relevance):
+        self._account.add_state(self._give(relevance))
+
+
+# ---- libraries and devices ----
 
 
 def _kind_of(x):
@@ -162,13 +233,19 @@ def _dtype_of(x):
 
 def _giver(x, kind):
     """How the caller's library takes a NumPy array: through DLPack, from a writable array that nobody else holds."""
+    take = _taker(x, kind)
+    return lambda values: take(np.array(values))
+
+
+def _taker(x, kind):
+    """The function by which the library of x takes an array through DLPack."""
     if hasattr(x, "__array_namespace__"):
         take = x.__array_namespace__().from_dlpack
     else:
         take = getattr(sys.modules.get(kind), "from_dlpack", None)
     if take is None:
         raise TypeError(f"{kind} arrays can be read, but {kind} has no from_dlpack to give the result back")
-    return lambda values: take(np.array(values))
+    return take
 
 
 def _to_host(name, kind):

@@ -2,7 +2,8 @@
 
 Every name of `pyref.__all__` is here. Those in `KERNELS` are compiled; the others are pyref's own functions.
 Kernels take float32 and float64, mixed as NumPy mixes them, in any memory layout: C order is read in place, as
-are transposed weights; other layouts are copied first. Weights are expected to be finite; NaN and infinity in
+are transposed weights; other layouts are copied first. Arrays of another library that speaks DLPack are read where
+they lie, and the answers are arrays of that library. Weights are expected to be finite; NaN and infinity in
 data come out in the same places as in pyref. What a compiled function does not know, an activation that is not
 pyref's own or maxima of windows over more than three axes, it hands to pyref's function.
 """

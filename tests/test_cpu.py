@@ -1,21 +1,26 @@
 """The CPU backend as a module: its names, errors, passes, threads and bits."""
 
+import gc
 import inspect
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Event, Thread
 from time import sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from parity import values
+from parity import assert_relevance, values, widened
+from test_explain import Foreign
 
 import pyref
 import relprop
 import relprop.cpu as cpu
+from pyref.layers.dense import dense_terms
 from relprop import _core
 
 
@@ -98,6 +103,84 @@ def test_exact_arrays_are_for_pyref():
 def test_dtypes_mix_as_numpy_mixes_them():
     for x, w in ((X.astype(np.float32), W), (X, W.astype(np.float32)), (X.astype(np.float32), W.astype(np.float32))):
         assert cpu.dense_forward(x, w).dtype == pyref.dense_forward(x, w).dtype == np.result_type(x, w)
+
+
+# ---- arrays of other libraries ----
+
+
+def through_another_library(name, *arguments, **options):
+    """What a kernel answers to arrays that only speak DLPack, as NumPy's, and whether all of it was theirs."""
+
+    def theirs(v):
+        if isinstance(v, tuple):
+            return tuple(map(theirs, v))
+        if isinstance(v, pyref.LSTMRecord):
+            return replace(v, **{f.name: theirs(getattr(v, f.name)) for f in fields(v)})
+        return Foreign(v) if isinstance(v, np.ndarray) else v
+
+    def ours(v):
+        if isinstance(v, tuple):
+            return tuple(map(ours, v))
+        if isinstance(v, pyref.LSTMRecord):
+            return {f.name: ours(getattr(v, f.name)) for f in fields(v)}
+        assert isinstance(v, Foreign | bool) or v is None
+        return getattr(v, "values", v)
+
+    return ours(getattr(cpu, name)(*map(theirs, arguments), **{k: theirs(v) for k, v in options.items()}))
+
+
+def test_arrays_of_another_library_go_in_and_come_out():
+    rng = np.random.default_rng(0)
+    image, steps = rng.normal(size=(2, 3, 6, 6)), rng.normal(size=(2, 4, 3))
+    lstm = steps, rng.normal(size=(3, 8)), rng.normal(size=(2, 8)), rng.normal(size=8)
+    record = cpu.lstm_forward(*lstm)[1]
+    for name, arguments, options in (
+        ("dense_forward", (X, W, B), {}),
+        ("dense_relevance", (X[:, ::2], W[::2], None, R[::-1], pyref.AlphaBeta()), {}),
+        ("conv_relevance", (image, image[:, :, :3, :3], None, image[:, :2], pyref.Gamma()), {"padding": 1}),
+        ("add_gradient", ((X, X[:, :1]), X), {}),
+        ("max_pool_forward", (image, 2), {}),
+        ("embedding_forward", (np.array([[0, 2]]), X), {}),
+        ("lstm_gradient", (*lstm, record.h), {"record": record}),
+        ("activation_forward", (X.astype(np.float32), pyref.GELU()), {}),
+    ):
+        got, want = through_another_library(name, *arguments, **options), getattr(cpu, name)(*arguments, **options)
+        pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]
+        assert all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+    h, states = through_another_library("lstm_forward", *lstm)
+    assert np.array_equal(h, record.h) and np.array_equal(states["c_prev"], record.c_prev)
+    account, want, told = SimpleNamespace(), pyref.Account(), {}
+    account.add_bias = lambda share: told.update(bias=share)
+    account.add_kept = lambda stabilizer, dropped: told.update(stabilizer=stabilizer, dropped=dropped)
+    cpu.dense_relevance(*(Foreign(v) for v in (X, W, B, R)), pyref.Epsilon(), account=account)
+    cpu.dense_relevance(X, W, B, R, pyref.Epsilon(), account=want)
+    assert all(np.array_equal(told[column].values, getattr(want, column)) for column in told) and len(told) == 3
+
+
+def test_arrays_of_another_library_are_not_copied_and_may_be_let_go():
+    mine = R.copy()
+    answer = cpu.dense_relevance(Foreign(R), Foreign(np.eye(9)), None, Foreign(mine), pyref.Pass())
+    assert np.shares_memory(answer.values, mine)
+    answer = cpu.dense_forward(Foreign(X.copy()), Foreign(W.copy()))
+    gc.collect()
+    assert np.array_equal(answer.values, cpu.dense_forward(X, W))
+
+
+def test_arrays_of_another_library_are_refused_in_pyrefs_words():
+    with pytest.raises(ValueError) as theirs:
+        pyref.dense_forward(X, W[:3])
+    with pytest.raises(ValueError) as mine:
+        cpu.dense_forward(Foreign(X), Foreign(W[:3]))
+    assert str(mine.value) == str(theirs.value)
+    with pytest.raises(TypeError, match="w has dtype float16, too narrow to divide by"):
+        cpu.dense_forward(Foreign(X), Foreign(W.astype(np.float16)))
+
+
+def test_tensors_are_read_where_they_lie():
+    torch = pytest.importorskip("torch")
+    z = cpu.dense_forward(torch.tensor(X, requires_grad=True), torch.tensor(W))
+    assert isinstance(z, torch.Tensor) and z.dtype == torch.float64
+    assert np.array_equal(z.numpy(), cpu.dense_forward(X, W))
 
 
 # ---- passes ----
@@ -193,6 +276,42 @@ def test_a_unit_of_one_sign_sends_alpha_beta_the_accurate_way():
     assert _core.counters()["flops"] == (1 + 2) * 2 * x.size * 40, "a unit without relevance does not matter"
 
 
+ONE_SIGN = "every contribution to one unit has the same sign"
+NEIGHBOURS = {  # of a sample: what they allow, or do not, to be had at less
+    "alpha_beta": (pyref.AlphaBeta(), ("signed", "nonnegative", ONE_SIGN)),
+    "gamma": (pyref.Gamma(), ("signed", "nonnegative", "without relevance")),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_what_is_in_its_batch_moves_a_sample_by_no_more_than_its_bound(name, dtype):
+    """Samples of a dense layer share products, which round by their number, and a cheaper form is taken where all allow
+    it: so last bits depend on neighbours. In each company a sample is as near to the textbook as its bound says.
+    """
+    rule, companies = NEIGHBOURS[name]
+    x, w, b, R = arrays(3, 60, 7, dtype)
+    if name == "gamma":  # as behind a ReLU
+        x[0] = np.abs(x[0])
+        R[0] *= pyref.dense_forward(x, w, b)[0] > 0
+    ways = set()
+    for company in companies:
+        x_here, R_here = x.copy(), R.copy()
+        if company != "signed":
+            x_here[1:] = np.abs(x[1:])
+        if company == ONE_SIGN:
+            x_here[1] *= np.sign(w[:, 3])
+        if company == "without relevance":
+            R_here[1:] = 0
+        call = {"x": x_here, "w": w, "b": b, "R": R_here, "rule": rule}
+        terms = dense_terms(widened(x_here, dtype), widened(w, dtype))
+        wide_b, wide_R = widened(b, dtype), widened(R_here, dtype)
+        _core.reset_counters()
+        assert_relevance("dense_relevance", cpu, call, terms, wide_b, wide_R, rule, dtype, f"dense {name} in company")
+        ways.add(_core.counters()["flops"])
+    assert len(ways) > 1, "companies go different ways"
+
+
 def test_gradient_and_forward_are_one_product_and_no_workspace():
     x, w, b, G = arrays(8, 300, 40)
     for call in (
@@ -224,6 +343,32 @@ def test_workspace_does_not_grow_with_the_batch(rule):
         most.append(_core.counters()["bytes_at_once"])
     assert most[0] == most[1]
     assert _core.counters()["allocations"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name in pyref.RULES if name != "pass_"])
+def test_samples_beyond_those_that_are_taken_at_once(name):
+    """They are met by their own numbers: values and account of some on either side of each border."""
+    at_once, i, o = 1 << 17, 3, 5
+    n = 2 * at_once + 3
+    x, w, b, R = arrays(n, i, o, np.float32)
+    some = np.r_[0:2, at_once - 2 : at_once + 2, 2 * at_once - 2 : n]
+    rule = pyref.ZBox(-9, 9) if name == "z_box" else pyref.RULES[name]()
+
+    def of_some(account, **_):
+        whole = pyref.Account()
+        r = cpu.dense_relevance(x, w, b, R, rule, account=whole)
+        if whole.bias is not None:
+            account.add_bias(whole.bias[some])
+        account.add_kept(whole.stabilizer[some], whole.dropped[some])
+        return r[some]
+
+    among = SimpleNamespace(dense_relevance=of_some)
+    call = {"x": x[some], "w": w, "b": b, "R": R[some], "rule": rule}
+    terms = dense_terms(widened(x[some], np.float32), widened(w, np.float32))
+    wide_b, wide_R = widened(b, np.float32), widened(R[some], np.float32)
+    assert_relevance(
+        "dense_relevance", among, call, terms, wide_b, wide_R, rule, np.float32, f"dense {name} among many"
+    )
 
 
 IMAGE = np.random.default_rng(0).normal(size=(4, 8, 14, 14)).astype(np.float32)

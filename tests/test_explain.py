@@ -38,6 +38,7 @@ class Foreign:
 
     dtype = property(lambda self: self.values.dtype)
     shape = property(lambda self: self.values.shape)
+    ndim = property(lambda self: self.values.ndim)
 
     def __array__(self, *args, **options):
         raise AssertionError("the door is DLPack")
