@@ -51,6 +51,41 @@ def test_the_same_bits_run_after_run(name):
     assert results(name, relprop.cpu) == results(name, relprop.cpu)
 
 
+TOGETHER = ("Dense", "LSTM", "GRU")  # samples share matrix products, which round by their number
+
+
+@pytest.mark.parametrize("name", [name for name in pyref.LAYERS if name not in TOGETHER])
+def test_a_sample_has_its_own_bits(name):
+    """Whatever its neighbours allow or forbid: signed values, none below zero, zeros."""
+    layer, *shapes = EXAMPLES[name]
+    inputs = {f"x{k}": shape for k, shape in enumerate(shapes)}
+    network = pyref.Network([("layer", layer, tuple(inputs))], inputs, outputs=["layer"])
+    rng, n = np.random.default_rng(2), 5
+    x = {k: rng.integers(0, 5, (n, 3)) if s is None else rng.normal(size=(n, *s)) for k, s in inputs.items()}
+    for v in x.values():
+        v[1:3], v[3] = np.abs(v[1:3]), name == "Divide"
+    R = rng.normal(size=(n, *network(x, relprop.cpu).shape[1:]))
+    answered = 0
+    for rule in (pyref.AlphaBeta(), pyref.ZPlus(), pyref.Gamma(), pyref.Gamma(2), pyref.Epsilon(stabilizer="rms")):
+
+        def arrays(some, rule=rule):
+            given = {k: v[some] for k, v in x.items()}
+            a = pyref.lrp(network, given, lambda S: R[some], rule=rule, softmax="keep", backend=relprop.cpu)
+            kept = [
+                np.broadcast_to(v, len(R[some])) for row in a.ledger for v in (row.bias, row.stabilizer, row.dropped)
+            ]
+            return [*(a.values.values() if len(x) > 1 else [a.values]), *kept]
+
+        with suppress(ValueError):  # the layer has no answer to this one
+            together = arrays(slice(0, n))
+            for k in range(n):
+                alone = arrays(slice(k, k + 1))
+                for one, of_all in zip(alone, together, strict=True):
+                    assert np.array_equal(one, of_all[k : k + 1], equal_nan=True)
+            answered += 1
+    assert answered or name in ("Softmax", "LogSoftmax")
+
+
 def test_no_kernel_adds_floats_in_an_order_of_chance():
     """Atomic sums would do so on a device, where the emulated one cannot show it."""
     assert len(CUDA) > 5

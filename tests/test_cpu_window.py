@@ -269,6 +269,27 @@ def test_a_sample_has_its_own_bits():
         assert (cpu.conv_relevance(x[one], w, b, G[one], pyref.Epsilon(), padding=1) == r[one]).all()
 
 
+@pytest.mark.parametrize("kind", ["signed", "nonnegative"])
+def test_each_sample_goes_the_way_that_it_allows(kind):
+    """Samples share no product: what one of them forbids costs the others nothing, and moves no bit of theirs."""
+    x, w, b, R = arrays(6, 24, 24, (10, 10), dtype=np.float32)
+    if kind == "signed":  # a unit whose contributions have one sign is not had as a difference
+        rule, least, most = pyref.AlphaBeta(), 1 + 2, 1 + 4 + 4
+        w[3], R[:, 3] = np.abs(w[3]), 0
+        x[2, :, :5], R[2, 3, 2, 2] = np.abs(x[2, :, :5]), 1
+        z = pyref.conv_forward(x, w, b, padding=1)
+    else:  # relevance arrives where z < 0
+        rule, least, most, x = pyref.Gamma(), 1 + 1, 1 + 2, np.abs(x)
+        z = pyref.conv_forward(x, w, b, padding=1)
+        R[[0, 1, 3, 4, 5]] *= z[[0, 1, 3, 4, 5]] > 0
+    _core.reset_counters()
+    r = cpu.conv_relevance(x, w, b, R, rule, padding=1, z=z)
+    assert _core.counters()["flops"] == (5 * least + most) * 2 * R[0].size * w[0].size
+    for n in range(6):
+        one = slice(n, n + 1)
+        assert (cpu.conv_relevance(x[one], w, b, R[one], rule, padding=1, z=z[one]) == r[one]).all()
+
+
 # ---- where most sources are zero: value by value ----
 
 

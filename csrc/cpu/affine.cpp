@@ -1,5 +1,8 @@
 #include "affine.h"
 
+#include <optional>
+#include <vector>
+
 namespace relprop::cpu {
 namespace {
 
@@ -41,8 +44,8 @@ class Splitter {
   T* s[max_parts] = {};           // null where a part carries nothing
   Factor bias_of[max_parts] = {};  // of carried parts
 
-  // Whether the lowering may be used, by its own judgement of every unit that has relevance.
-  bool is_accurate(Index samples) const {
+  // Of each sample whether the lowering may be used, by its own judgement of every unit that has relevance.
+  std::vector<bool> are_accurate(Index samples) const {
     const Index size = size_.outputs(), chunks = (size + chunk - 1) / chunk;
     Buffer<T> votes(samples * chunks);
     for_each_chunk(samples, [&](Index c, Index sample, Index first, Index last) {
@@ -57,7 +60,11 @@ class Splitter {
       });
       votes.data()[c] = T(all);
     });
-    return std::all_of(votes.data(), votes.data() + votes.size(), [](T vote) { return vote == 1; });
+    std::vector<bool> accurate;
+    for (const T* of = votes.data(); of < votes.data() + votes.size(); of += chunks)
+      accurate.push_back(std::all_of(of, of + chunks, [](T vote) { return vote == 1; }));
+    if (chunks == 0) accurate.assign(static_cast<std::size_t>(samples), true);
+    return accurate;
   }
 
   void run(Index samples, const Account<T>* account) const {
@@ -222,10 +229,30 @@ bool looks_at_signs(const Rule& rule) {
   return false;
 }
 
-// The relevance of some samples by a lowering; R, z and account begin with theirs.
+// f(the samples, their answer) for runs of samples that have the same answer; for all where they go together, and then it
+// is whether all of theirs are true.
+template <class F>
+void for_each_run(const AffineSize& size, const std::vector<bool>& answers, F&& f) {
+  const auto begin = answers.begin(), end = answers.end();
+  for (auto first = begin; first != end;) {
+    auto last = size.together ? end : std::find(first, end, !*first);
+    f(Samples{first - begin, last - first}, std::find(first, last, false) == last);
+    first = last;
+  }
+}
+
+// What begins with some samples of an account.
+template <class T>
+std::optional<Account<T>> from_sample(const Account<T>* account, Index first, Index outputs) {
+  if (!account) return std::nullopt;
+  return Account<T>{account->bias ? account->bias + first * outputs : nullptr, account->stabilizer + first, account->dropped + first};
+}
+
+// The relevance of some samples by a lowering; R, z and account begin with theirs. judged: the sums by which a guarded
+// lowering was found accurate.
 template <class Isa, class T, class Rule>
 void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const Rule& rule, const Constants<T>& constants,
-         bool is_nonnegative, const T* z, const Account<T>* account) {
+         bool is_nonnegative, const T* z, const Account<T>* account, const Sum<T>* judged = nullptr) {
   constexpr int max_parts = Rule::max_parts;
   const AffineSize& size = map.size;
   const Index all = at.count * size.outputs();
@@ -236,7 +263,11 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
   for (int p = 0; p < rule.parts(); ++p) {
     const Part part = is_nonnegative ? where_nonnegative(rule.part(p)) : rule.part(p);
     bool has_room = false;
-    if (part.is_summed) {
+    bool was_judged = false;
+    if constexpr (Rule::is_guarded) was_judged = judged && p < Rule::judged;
+    if (part.is_summed && was_judged) {
+      splitter.z[p] = judged[p];
+    } else if (part.is_summed) {
       const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!b || part.bias == Factor::plain);
       if (is_known) {
         splitter.z[p] = {z, size.outputs(), size.length, Factor::none};
@@ -254,8 +285,24 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
       }
     }
     if constexpr (Rule::is_guarded)
-      if (p + 1 == Rule::judged && !splitter.is_accurate(at.count))
-        return run(map, at, b, R, rule.otherwise(), constants, is_nonnegative, z, account);
+      if (p + 1 == Rule::judged && !judged) {
+        const auto accurate = splitter.are_accurate(at.count);
+        if (std::find(accurate.begin(), accurate.end(), false) != accurate.end())
+          return for_each_run(size, accurate, [&](Samples some, bool is_accurate) {
+            const Samples here{at.first + some.first, some.count};
+            const Index first = some.first * size.outputs();
+            const T* z_here = z ? z + first : nullptr;
+            const auto kept = from_sample(account, some.first, size.outputs());
+            const Account<T>* account_here = kept ? &*kept : nullptr;
+            if (!is_accurate) return run(map, here, b, R + first, rule.otherwise(), constants, is_nonnegative, z_here, account_here);
+            Sum<T> of_them[max_parts];
+            for (int q = 0; q < Rule::judged; ++q) {
+              of_them[q] = splitter.z[q];
+              if (of_them[q].data) of_them[q].data += some.first * of_them[q].per_sample;
+            }
+            run(map, here, b, R + first, rule, constants, is_nonnegative, z_here, account_here, of_them);
+          });
+      }
     if (!part.is_carried) continue;
     splitter.bias_of[p] = part.bias;
     if (part.input == Factor::none) continue;
@@ -278,14 +325,17 @@ void relevance(const AffineMap<Isa, T>& map, const T* b, const T* R, const Rule&
     if constexpr (std::is_same_v<Rule, math::ZBox<T>>) constants.out_of_range = rule.out_of_range;
     const Index step = map.samples_at_once(), outputs = map.size.outputs();
     for (Index first = 0; first < map.size.samples; first += step) {
-      const Samples at{first, std::min(step, map.size.samples - first)};
-      const bool is_nonnegative = looks_at_signs(rule) && map.is_nonnegative(at);
-      Account<T> here;
-      if (account)
-        here = {account->bias ? account->bias + first * outputs : nullptr, account->stabilizer + first, account->dropped + first};
-      rule.lower(math::Known{is_nonnegative}, [&](const auto& lowering) {
-        run(map, at, b, R + first * outputs, lowering, constants, is_nonnegative, z ? z + first * outputs : nullptr,
-            account ? &here : nullptr);
+      const Index count = std::min(step, map.size.samples - first);
+      std::vector<bool> nonnegative(static_cast<std::size_t>(count), false);
+      if (looks_at_signs(rule))
+        for (Index n = 0; n < count; ++n) nonnegative[static_cast<std::size_t>(n)] = map.is_nonnegative({first + n, 1});
+      for_each_run(map.size, nonnegative, [&](Samples some, bool is_nonnegative) {
+        const Samples at{first + some.first, some.count};
+        const auto kept = from_sample(account, at.first, outputs);
+        rule.lower(math::Known{is_nonnegative}, [&](const auto& lowering) {
+          run(map, at, b, R + at.first * outputs, lowering, constants, is_nonnegative, z ? z + at.first * outputs : nullptr,
+              kept ? &*kept : nullptr);
+        });
       });
     }
   }

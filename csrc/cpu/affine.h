@@ -19,10 +19,11 @@
 namespace relprop::cpu {
 
 // A sample has `inputs` elements of x, and outputs in `segments` runs of `length`. Biases differ along a run
-// and repeat in each (dense), or each run has one of its own (convolution).
+// and repeat in each (dense), or each run has one of its own (convolution). together: samples share a matrix product, whose
+// rounding depends on their number; else each may go its own way, and its bits do not depend on the others.
 struct AffineSize {
   Index samples, inputs, segments, length;
-  bool bias_along;
+  bool bias_along, together = false;
   Index outputs() const { return segments * length; }
   Index period() const { return bias_along ? length : outputs(); }  // after which a sum over ones repeats
 };

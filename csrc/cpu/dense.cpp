@@ -126,7 +126,7 @@ template <class Isa, class T>
 class DenseMap final : public AffineMap<Isa, T> {
  public:
   DenseMap(const DenseSize& size, const T* x, const DenseWeights<T>& w, T* r)
-      : AffineMap<Isa, T>({size.samples, size.positions * size.inputs, size.positions, size.outputs, true}),
+      : AffineMap<Isa, T>({size.samples, size.positions * size.inputs, size.positions, size.outputs, true, true}),
         size_(size), x_(x), w_(w), r_(r) {}
 
   Index samples_at_once() const override {
