@@ -173,6 +173,8 @@ class Network:
         self.outputs: tuple[Ref, ...] = tuple(_ref(o) for o in ([outputs] if isinstance(outputs, str) else outputs))
         self._check_connected()
         self._remembered: dict[str, tuple[Any, Any]] = {}
+        # Says what `pyref.merge_batchnorm` makes of it: set by who made a copy whose parameters cannot change.
+        self.merged: Callable[[Network], Network] | None = None
 
     # ---- construction -------------------------------------------------------------------------------
 

@@ -127,6 +127,10 @@ def merge_batchnorm(network):
         ValueError  when run, where values between a dense layer and a merged node turn out to have more than the
                     axes (n, c): then axis 1, which is normalised, is not the one that the dense layer mixes.
     """
+    return _merge(network) if network.merged is None else network.merged(network)
+
+
+def _merge(network):
     changed: dict[str, Any] = {}
     for node in network.nodes.values():
         if node.layer.kind != "batchnorm":

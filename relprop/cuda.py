@@ -12,17 +12,17 @@ The module imports everywhere. Where the kernels are not built, or there is no d
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
-from functools import wraps
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 import pyref
-from pyref.layers.recurrent import RecurrentRecord
 from relprop import _core
 from relprop._mirror import fill
+from relprop.arrays import HandedOn, handed_out
 from relprop.device import speak_numpy
 from relprop.parameters import flat, with_parameters
 
@@ -77,7 +77,7 @@ def mirror(namespace, compiled, why):
     doors = ModuleType("doors")
     for name in KERNELS:
         setattr(doors, name, _through_the_door(getattr(compiled, name), compiled) if compiled else _not_built(why))
-    fill(namespace, doors)
+    fill(namespace, doors, device=True)
     for name in pyref.__all__:
         if LAYER_FUNCTION.search(name) and name not in KERNELS:
             namespace[name] = _without_kernel(getattr(pyref, name), name, compiled, why)
@@ -142,10 +142,12 @@ def _through_the_door(kernel, compiled):
         if library is None:
             return kernel(*args, **options)
         if options.get("account") is not None:
-            options = options | {"account": _Account(options["account"], library)}
+            options = options | {"account": HandedOn(options["account"], library.from_dlpack)}
         before = compiled.use_stream(stream_of(library))
         try:
-            return _given_back(kernel(*args, **options), library, compiled)
+            return handed_out(
+                kernel(*args, **options), lambda a: library.from_dlpack(a) if isinstance(a, compiled.Array) else a
+            )
         finally:
             compiled.use_stream(before)
 
@@ -171,36 +173,11 @@ def library_of(x):
     return library
 
 
-def _given_back(result, library, compiled):
-    if isinstance(result, tuple):
-        return tuple(_given_back(r, library, compiled) for r in result)
-    if isinstance(result, RecurrentRecord):
-        arrays = {f.name: getattr(result, f.name) for f in fields(result)}
-        return replace(result, **{name: _given_back(v, library, compiled) for name, v in arrays.items()})
-    return library.from_dlpack(result) if isinstance(result, compiled.Array) else result
-
-
-class _Account:
-    """What a kernel writes for an account, as the caller's arrays."""
-
-    def __init__(self, account, library):
-        self._account, self._library = account, library
-
-    def add_bias(self, share):
-        self._account.add_bias(self._library.from_dlpack(share))
-
-    def add_kept(self, stabilizer, dropped):
-        self._account.add_kept(self._library.from_dlpack(stabilizer), self._library.from_dlpack(dropped))
-
-    def add_state(self, relevance):
-        self._account.add_state(self._library.from_dlpack(relevance))
-
-
 class Preparation:
     """`prepare(network)`: the same network with its parameters in device memory.
 
     They are copied at the first call for a network, and released with it: a network does not change. Where layers
-    share an array, so do theirs.
+    share an array, so do theirs. So is what `pyref.merge_batchnorm` makes of it, when a method first asks.
     """
 
     def __init__(self, compiled):
@@ -208,9 +185,23 @@ class Preparation:
 
     def __call__(self, network):
         what = f"prepared by {self._compiled.__name__}"
-        return network.remember(
-            what, self._compiled.current_device(), lambda: with_parameters(network, self._compiled.lasting)
-        )
+        return network.remember(what, self._compiled.current_device(), lambda: self._prepared(network))
+
+    def _prepared(self, network):
+        there = with_parameters(network, self._compiled.lasting)
+        there.merged = partial(self._merged, ref(network))  # which holds what is prepared of it: no circle
+        return there
+
+    def _merged(self, of, there):
+        network = of()
+        if network is None:
+            return pyref.merge_batchnorm(there.with_layers({}))
+
+        def make():
+            merged = pyref.merge_batchnorm(network)
+            return None if merged is network else with_parameters(merged, self._compiled.lasting)
+
+        return there.remember("merged", (), make) or there
 
 
 prepare: Callable[..., Any]  # a network with its parameters in device memory, copied once

@@ -7,6 +7,8 @@ answers moved by as many units of roundoff as the longest sum of the network has
 import numpy as np
 import pytest
 from bound import longest_sum, unit
+from nearby import close
+from test_cuda_network import CASES, NETWORKS, TARGET, inputs, shown, textbook
 
 import pyref
 import relprop
@@ -62,6 +64,16 @@ def test_kernels_agree_with_the_textbook(model, method):
     ]
     spread = max(np.max(np.abs(run - want)) for run in runs)
     assert got.dtype == want.dtype and np.max(np.abs(got - want)) <= spread
+
+
+@pytest.mark.parametrize(("net", "method", "options"), CASES, ids=[f"{n}-{m}-{shown(o)}" for n, m, o in CASES])
+def test_graphs_of_every_form_agree_with_the_textbook(net, method, options):
+    """What is walked on the device, test_cuda_network.py, is walked here too: sums, branches, products, constants."""
+    network, x = NETWORKS[net], inputs(net)
+    got = relprop.explain(network, x, method, TARGET, backend="cpu", **options)
+    assert got.backend == "cpu" and got.values.dtype == x.dtype
+    close(got.values, textbook(method, options), network, x)
+    close(got.output, textbook(method, options, lambda a: a.output), network, x)
 
 
 def test_a_kernel_that_is_wrong_is_seen(monkeypatch):

@@ -132,6 +132,29 @@ def test_an_error_of_cuda_names_the_operation_and_the_next_call_works():
 
 
 @on_the_emulated_device
+def test_a_device_that_there_is_no_code_for_says_so_and_the_next_call_works():
+    EXTENSION.fail_next(209)
+    with pytest.raises(RuntimeError, match=r"dense_forward: this build has no code for the device; .* 8.0 and later"):
+        CUDA.dense_forward(X, W)
+    CUDA.dense_forward(X, W)
+
+
+@on_the_emulated_device
+def test_every_launch_is_waited_for_on_request(monkeypatch):
+    """So that what goes wrong in a kernel is told of the operation that started it, and not of a later one."""
+    x, w, b, r = map(CUDA.to_device, (X, W, B, R))
+
+    def costs():
+        CUDA.reset_counters()
+        CUDA.dense_relevance(x, w, b, r, pyref.AlphaBeta())
+        return CUDA.counters()
+
+    assert costs()["launches"] > 1 and costs()["waits"] == 0
+    monkeypatch.setenv("RELPROP_CUDA_SYNC", "1")
+    assert costs()["waits"] == costs()["launches"]
+
+
+@on_the_emulated_device
 def test_a_fault_of_the_device_says_that_the_context_is_lost():
     EXTENSION.fail_next(700, sticky=True)
     try:
@@ -257,6 +280,22 @@ def test_ids_of_any_kind_are_read_where_they_lie(kind):
         CUDA.embedding_forward(CUDA.to_device(ids + kind(1)), table)
     with pytest.raises(TypeError, match="ids has dtype f8, expected integers"):
         CUDA.embedding_forward(table, table)
+
+
+@on_the_emulated_device
+def test_an_array_of_numpys_goes_there_once():
+    """However often a call reads it: the rule looks at x, too."""
+    for call, arrays_of_it in (
+        (lambda: CUDA.dense_relevance(X, W, B, R, pyref.Epsilon()), 4),
+        (lambda: CUDA.dense_relevance(X, W, B, R, pyref.ZBox(-9, 9)), 4),
+        (lambda: CUDA.add_relevance((X, 2 * X), X, pyref.AlphaBeta()), 2),
+        (lambda: CUDA.multiply_gradient((X, X), X), 1),
+        (lambda: CUDA.dense_relevance(X.astype(np.float32), W, B, R, pyref.Epsilon()), 4),
+    ):
+        call()  # what is made once is there
+        CUDA.reset_counters()
+        call()
+        assert CUDA.counters()["uploads"] == arrays_of_it
 
 
 @on_the_emulated_device

@@ -147,6 +147,7 @@ IMAGES = [
 CASES = [
     *((net, *case) for net in NETWORKS for case in EVERYWHERE),
     *(("cnn", *case) for case in IMAGES),
+    *(("residual", *case) for case in IMAGES if not {"path", "at"} & case[1].keys()),
     ("mlp", "integrated_gradients", {"quadrature": "adaptive", "m": 12, "tolerance": 1e-2}),
     ("mlp", "occlusion", {}),
     ("residual", "integrated_gradients", {"quadrature": "exact", "baseline": 0.2}),
@@ -307,6 +308,28 @@ def test_only_the_input_is_copied_there_and_only_results_come_back(cuda, method)
     assert costs["downloads"] == costs["waits"] == 0
     _, costs = counted(cuda, lambda: explain(x[:1]))
     assert costs["uploads"] == 1
+
+
+def test_batch_normalisation_is_merged_once(cuda):
+    """Parameters on the device cannot change: later calls cost, and say, what they do on the merged network."""
+    network, x, options = NETWORKS["cnn"].with_layers({}), inputs("cnn"), {"rule": "epsilon_plus"}
+    merged = pyref.merge_batchnorm(network)
+    assert merged is not network
+
+    def explained(net):
+        return counted(cuda, lambda: relprop.explain(net, x, "lrp", TARGET, "cuda", **options))
+
+    explained(merged), explained(network)
+    want, plain = explained(merged)
+    got, costs = explained(network)
+    assert np.array_equal(got.values, want.values)
+    assert {k: costs[k] for k in ("launches", "uploads")} == {k: plain[k] for k in ("launches", "uploads")}
+    there = cuda.prepare(network)
+    assert pyref.merge_batchnorm(there) is pyref.merge_batchnorm(there) is not there
+    del network
+    gc.collect()
+    assert pyref.merge_batchnorm(there).nodes.keys() == merged.nodes.keys()
+    assert pyref.merge_batchnorm(cuda.prepare(merged)) is cuda.prepare(merged), "nothing to merge"
 
 
 def test_parameters_are_released_with_their_network(cuda):

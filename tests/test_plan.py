@@ -102,6 +102,24 @@ def test_a_recording_reads_parameters_as_they_are(method, make):
     assert not same(got.values, before)
 
 
+@pytest.mark.parametrize("backend", ["pyref", "cpu"])
+def test_merged_weights_are_those_of_the_call(backend):
+    """Batch normalisation is merged for rules that split by sign: from numbers as they are, recorded or not."""
+    rng = np.random.default_rng(0)
+    layer, bn = pyref.Dense(rng.normal(size=(5, 4)), rng.normal(size=4)), rng.normal(size=(2, 4))
+    network = pyref.Network.sequential(
+        [layer, pyref.BatchNorm(bn[0], bn[1]), pyref.ReLU(), pyref.Dense(layer.w.T.copy())]
+    )
+    x = rng.normal(size=(3, 5))
+    for _ in range(5):  # the last calls repeat a recording
+        got = relprop.explain(network, x, "lrp", 1, backend, rule="z_plus")
+        merged = pyref.merge_batchnorm(network.with_layers({}))
+        want = pyref.lrp(merged, x, 1, rule=pyref.ZPlus(), backend={"pyref": pyref, "cpu": cpu}[backend])
+        assert same(got.values, want.values)
+        layer.w[...] *= 1.25
+        bn[...] += 0.125
+
+
 @pytest.mark.parametrize("method", SINGLE)
 def test_methods_of_one_pass_are_recorded(method):
     network, options = relprop.zoo("digits-cnn-relu"), SINGLE[method]
