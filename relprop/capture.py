@@ -13,9 +13,10 @@ from relprop.attribution import Attribution
 from relprop.backends import resolve
 from relprop.explain import by_name, checked
 from relprop.later import Later
-from relprop.place import Device, placed
+from relprop.place import Bounds, Device, placed
 from relprop.plan import Plan
 from relprop.recorded import names_classes
+from relprop.tape import unaccounted
 
 __all__ = ["GraphPlan"]
 
@@ -41,6 +42,7 @@ class GraphPlan(Plan):
         self._settings = first.settings
         self._module = resolve("cuda")[1]
         self._compiled = self._module.compiled
+        self._bounds = Bounds(self._compiled)
         guests = self._guests(x)
         self._sizes = {name: (guest.shaped.shape, guest.shaped.dtype) for name, guest in guests.items()}
         with placed("cuda", self._module, guests) as place:
@@ -81,7 +83,10 @@ class GraphPlan(Plan):
         """The method on the fixed inputs, and what it looked at."""
         network, target, options = self._made_of
         guests = {name: Guest(a, lambda given: given, "relprop", on_device=True) for name, a in self._inputs.items()}
-        device = Device(self._module, guests)
+        device = Device(self._module, guests, self._bounds)
+        vars(device.backend).update(
+            {name: _unaccounted(f) for name, f in vars(device.backend).items() if name.endswith("_relevance")}
+        )
         try:
             given = self._inputs if len(self._inputs) > 1 else next(iter(self._inputs.values()))
             result = pyref.METHODS[self._method](network, given, target, backend=device.backend, **options)
@@ -178,6 +183,14 @@ class _Weights:
 
 def _copy(array):
     return array.copy()
+
+
+def _unaccounted(relevance):
+    def without(*args, **options):
+        args, options = unaccounted(args, options)
+        return relevance(*args, **options)
+
+    return without
 
 
 def _each(function, value):

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +14,16 @@ import numpy as np
 import pyref
 from pyref.check import check_finite
 from relprop.arrays import check_on_host, is_foreign
-from relprop.cuda import library_of, stream_of
+from relprop.cuda import KERNELS, library_of, stream_of
 
-__all__ = ["placed"]
+__all__ = ["Bounds", "Device", "placed"]
+
+# Relevance functions that take a rule for x; recurrent layers have bounds for their states besides.
+BOXED = tuple(
+    name
+    for name in KERNELS
+    if name.endswith("_relevance") and {"rule", "w_h"} & signature(getattr(pyref, name)).parameters.keys() == {"rule"}
+)
 
 # Options of methods that may hold arrays of the kind of x, or functions of such.
 HOLDERS = ("baseline", "fill", "inject", "path", "patterns")
@@ -64,6 +74,23 @@ class Host:
     read = None
 
 
+class Bounds:
+    """The bounds of boxes in device memory: each is copied there once."""
+
+    def __init__(self, compiled):
+        self._compiled, self._known = compiled, {}
+
+    def there(self, bound, shape, dtype):
+        """A number as it is, or a bound of a sample of that shape as an array of ours."""
+        if isinstance(bound, int | float | self._compiled.Array):
+            return bound
+        key = id(bound), shape, dtype
+        if key not in self._known:  # the bound is held, so that its id stays its own
+            spread = np.ascontiguousarray(np.broadcast_to(bound, shape), dtype)
+            self._known[key] = bound, self._compiled.lasting([spread])[0]
+        return self._known[key][1]
+
+
 class Device:
     """In device memory: NumPy's arrays are copied there and their results back, once; other libraries' arrays are read
     where they lie, on the stream that their library computes on, and so are the results by them.
@@ -72,12 +99,13 @@ class Device:
     a method gets only begins to look.
     """
 
-    def __init__(self, module, guests):
+    def __init__(self, module, guests, bounds=None):
         self._module, self._compiled = module, module.compiled
+        self.bounds = bounds or Bounds(module.compiled)
         self._first, guest = next(iter(guests.items()))
         self._from_host = not guest.on_device
         self.looked_at: list[tuple[Any, Callable[[], Any]]] = []  # (whether all is well, what raises where it is not)
-        boxed = {name: self._boxed(getattr(module, name)) for name in ("dense_relevance", "conv_relevance")}
+        boxed = {name: self._boxed(getattr(module, name)) for name in BOXED}
         looking = {"check_finite": self._check_finite, "embedding_forward": self._embedding_forward}
         self.backend = SimpleNamespace(**vars(module) | boxed | looking)
         self.device = self._compiled.current_device()
@@ -196,15 +224,26 @@ class Device:
     def _boxed(self, relevance):
         """A relevance function that does not wait to see whether its input lies in the box of z^B."""
 
-        def unless_outside(x, w, b, R, rule, *args, **options):
-            is_box = isinstance(rule, pyref.ZBox) and rule.out_of_range == "raise"
-            if is_box and all(isinstance(bound, int | float) for bound in (rule.low, rule.high)):
-                is_inside = ~((x < rule.low) | (x > rule.high)).any()
-                self.looked_at.append((is_inside, lambda: rule.input_part(0, self.read(x))))
-                return relevance(x, w, b, R, replace(rule, out_of_range="clip"), *args, **options)
-            return relevance(x, w, b, R, rule, *args, **options)
+        def unless_outside(x, *args, **options):
+            at = next((i for i, a in enumerate(args) if isinstance(a, pyref.ZBox)), None)
+            if at is None:
+                return relevance(x, *args, **options)
+            rule = args[at]
+            given = x if isinstance(x, tuple | list) else (x,)
+            dtype = np.result_type(*(a.dtype for a in (*given, *args) if isinstance(a, self._compiled.Array)))
+            shape = np.broadcast_shapes(*(v.shape[1:] for v in given))
+            low, high = (self.bounds.there(bound, shape, dtype) for bound in (rule.low, rule.high))
+            if rule.out_of_range == "raise":
+                for v in given:
+                    self.looked_at.append((~((v < low) | (v > high)).any(), partial(self._complain, rule, v)))
+            boxed = copy(rule)  # dataclasses.replace would compare the bounds, and wait
+            vars(boxed).update(low=low, high=high, out_of_range="clip")
+            return relevance(x, *args[:at], boxed, *args[at + 1 :], **options)
 
         return unless_outside
+
+    def _complain(self, rule, x):
+        rule.input_part(0, self.read(x))
 
     def finished(self, result):
         """The result. NumPy's callers have in host memory what is per input or per sample, after one wait.

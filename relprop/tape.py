@@ -15,7 +15,7 @@ import numpy as np
 import pyref
 from relprop import _core
 
-__all__ = ["CannotRecord", "Tape", "Traced"]
+__all__ = ["CannotRecord", "Tape", "Traced", "unaccounted"]
 
 _BY_SHAPE = (np.zeros_like, np.ones_like, np.empty_like)  # what they make depends on no number
 _WITH_OUT: tuple = (np.sum, np.prod, np.max, np.min, np.amax, np.amin, np.mean, np.any, np.all, np.argmax, np.argmin)
@@ -182,9 +182,7 @@ class Tape:
             self._steps.append(step)
 
     def _kernel(self, kernel, *args, **options):
-        # What a node keeps of relevance is for a ledger, which a plan does not have.
-        given = tuple(None if isinstance(a, pyref.trace.Account) else a for a in _plain(args))
-        options = {k: None if isinstance(v, pyref.trace.Account) else v for k, v in _plain(options).items()}
+        given, options = unaccounted(_plain(args), _plain(options))
         sources = list(_traced(args)) + list(_traced(options))
         moving = [s._array for s in sources if s._memory.moves]
         ours = [s._array for s in sources if s._memory.moves and not s._memory.theirs]
@@ -253,6 +251,12 @@ class Tape:
         if self._held > self._most:
             raise CannotRecord(f"it takes more than {self._most} bytes")
         return Traced(self, array, _Memory(_root(array), moves))
+
+
+def unaccounted(args, options):
+    """The arguments of a kernel without an account: what a node keeps is for a ledger, which a plan does not have."""
+    given = tuple(None if isinstance(a, pyref.trace.Account) else a for a in args)
+    return given, {k: None if isinstance(v, pyref.trace.Account) else v for k, v in options.items()}
 
 
 def _root(array):

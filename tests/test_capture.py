@@ -10,7 +10,7 @@ from test_cuda import Foreign
 from test_cuda_network import CASES, NETWORKS, TARGET, counted, inputs, library, shown  # noqa: F401
 
 import relprop
-from pyref import LSTM, Dense, Embedding, Flatten, Network
+from pyref import LSTM, Dense, Embedding, Flatten, Network, ZBox
 
 RNG = np.random.default_rng(0)
 
@@ -115,6 +115,45 @@ def test_words_are_looked_up_in_a_graph(cuda, method):
     assert_same_bits(explain(examples[0]), relprop.explain(WORDS, examples[0], method, TARGET, "cuda"))
 
 
+BOUNDS = {
+    "per element": lambda v: np.full((2, 8, 8), v),
+    "per channel": lambda v: np.array([v, 1.5 * v])[:, None, None],
+    "one number": lambda v: np.float32(v),
+    "whole numbers": lambda v: np.full((2, 1, 1), int(v)),
+}
+
+
+@pytest.mark.parametrize("out_of_range", ["raise", "clip"])
+@pytest.mark.parametrize("form", BOUNDS)
+@pytest.mark.parametrize("layers", ["conv", "dense"])
+def test_bounds_of_a_box_may_be_arrays(cuda, layers, form, out_of_range):
+    """They are copied to the device when the graph is made; what lies outside is looked at in every launch."""
+    network = NETWORKS["cnn"] if layers == "conv" else Network.sequential([Flatten(), Dense(_w(128, 3), _w(3))])
+    first = next(name for name, node in network.nodes.items() if node.layer.kind == layers)
+    low, high = (BOUNDS[form](v) for v in (-4.0, 5.0))
+    if layers == "dense" and form != "one number":
+        low, high = (np.broadcast_to(v, (2, 8, 8)).reshape(128) for v in (low, high))
+    rule = {first: ZBox(low, high, out_of_range=out_of_range)}
+    x = inputs("cnn")
+    assert_repeats(cuda, network, [x, -0.5 * x[::-1]], "lrp", rule=rule)
+    explain = graph(network, x, "lrp", rule=rule)
+    if out_of_range == "clip":
+        return assert_same_bits(explain(9 * x), relprop.explain(network, 9 * x, "lrp", TARGET, "cuda", rule=rule))
+    for call in (explain, lambda x: relprop.explain(network, x, "lrp", TARGET, "cuda", rule=rule)):
+        with pytest.raises(ValueError) as mine:
+            call(9 * x)
+        with pytest.raises(ValueError) as theirs:
+            relprop.explain(network, 9 * x, "lrp", TARGET, "pyref", rule=rule)
+        assert str(mine.value) == str(theirs.value)
+    assert_same_bits(explain(x), relprop.explain(network, x, "lrp", TARGET, "cuda", rule=rule))
+
+
+@pytest.mark.parametrize("net", ["cnn", "residual", "constants"])
+def test_boxes_may_be_around_every_node(cuda, net):
+    x = inputs(net)
+    assert_repeats(cuda, NETWORKS[net], [x, -x], "lrp", rule=ZBox(np.float32(-99), 99), merge_batchnorm=False)
+
+
 # ---- arrays in device memory ----
 
 
@@ -146,6 +185,18 @@ def test_the_kind_of_array_may_change_from_call_to_call(cuda, library):  # noqa:
         assert np.array_equal(read(explain(given).values), want)
     assert np.array_equal(explain(np.asfortranarray(x)).values, want)
     assert np.array_equal(cuda.to_host(explain(cuda.to_device(x.repeat(2, 0))[::2]).values), want)
+
+
+def test_a_graph_keeps_what_it_reads(cuda):
+    """Parameters, merged ones too: whatever becomes of what is remembered with the network."""
+    network, x = NETWORKS["cnn"].with_layers({}), inputs("cnn")
+    want = relprop.explain(network, x, "lrp", TARGET, "cuda", rule="epsilon_plus")
+    explain = graph(network, x, "lrp", rule="epsilon_plus")
+    network._remembered.clear()
+    gc.collect()
+    others = [cuda.to_device(np.full(n, np.nan)) for n in (4, 12, 54, 108, 1024)]
+    assert_same_bits(explain(x), want)
+    del others
 
 
 def test_results_outlive_their_graph(cuda):

@@ -13,10 +13,12 @@ from types import ModuleType
 import emulated
 import numpy as np
 import pytest
+from parity import assert_relevance, widened
 from test_cpu import REFUSED, arrays
 
 import pyref
 import relprop.cuda
+from pyref.layers.dense import dense_terms
 from relprop import _core
 from relprop.backends import resolve
 
@@ -296,6 +298,23 @@ def test_an_array_of_numpys_goes_there_once():
         CUDA.reset_counters()
         call()
         assert CUDA.counters()["uploads"] == arrays_of_it
+
+
+@on_the_emulated_device
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_of_a_box_that_are_arrays_are_each_their_own(dtype):
+    """Both are spread to a sample in a call, in memory that the second may find where the first was."""
+    x, w, b, r = (v.astype(dtype) for v in (X, W, B, R))
+    low, high = np.arange(-29, -9.0), np.arange(9.0, 29)
+    for bounds in ((low, high), (low.astype(np.float32), np.float32(9)), (-9, high.tolist())):
+        rule = pyref.ZBox(*(np.asarray(v) if isinstance(v, list) else v for v in bounds))
+        spread = pyref.ZBox(*(np.broadcast_to(v, 20).astype(dtype) for v in (rule.low, rule.high)))
+        terms = dense_terms(widened(x, dtype), widened(w, dtype))
+        wide_b, wide_r = widened(b, dtype), widened(r, dtype)
+        arguments = {"x": x, "w": w, "b": b, "R": r, "rule": rule}
+        assert_relevance(
+            "dense_relevance", CUDA, arguments, terms, wide_b, wide_r, spread, dtype, "dense z_box, arrays"
+        )
 
 
 @on_the_emulated_device

@@ -56,7 +56,7 @@ def dense_cases(draw):
     return layout(x), layout(w), values("normal", (o,), F, rng), values("normal", (n, o), F, rng)
 
 
-@pytest.mark.parametrize("precision", TENSOR)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @few
 @given(case=dense_cases())
 def test_dense(backend, precision, case):
@@ -71,7 +71,7 @@ def test_dense(backend, precision, case):
         assert_within(backend.dense_gradient(x, w, b, G), want, bound, F, f"dense gradient in {precision}")
 
 
-@pytest.mark.parametrize("precision", TENSOR)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", [name for name in RULES if name != "pass_"])
 @settings(max_examples=max(1, settings().max_examples // 10))
 @given(case=dense_cases(), data=st.data())
