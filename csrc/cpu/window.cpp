@@ -619,7 +619,7 @@ class SparseSums {
     const Index wanted = (jobs_per_thread * machine::threads() + q_.samples * tiles - 1) / (q_.samples * tiles);
     const Index chunk = std::max<Index>(1, std::min(piece_of(blocks_, most, 1), blocks_ / wanted));
     const Index chunks = (blocks_ + chunk - 1) / chunk, jobs = q_.samples * tiles * chunks;
-    const Index slots = std::min<Index>(machine::threads(), jobs), of_sums = chunk * of_block + longest_row;
+    const Index slots = std::min<Index>(machine::threads(), jobs), of_sums = chunk * of_block + of_lines;
     const Buffer<T> sums(slots * of_sums), panels(slots * (of_panel + of_rows));
     const Buffer<Event<T>> events(slots * sources_ * terms_at_once);
     const Buffer<int> counts(slots * sources_);
@@ -645,6 +645,9 @@ class SparseSums {
   static Index places_of_a_tile(const Question<T>& q) {
     return q.samples < jobs_per_thread * machine::threads() ? places_at_once / 2 : places_at_once;
   }
+
+  // A line of places for each channel of a cell; squares of lanes read as far beyond the last sums.
+  static constexpr Index of_lines = Cell::channels * (longest_row + lanes<T>);
 
   // Of one thread: the events of each source, how many they are, the sums, and the weights at hand, as they are met and
   // as they lie.
@@ -710,16 +713,19 @@ class SparseSums {
         }
       }
     }
-    T* line = scratch.sums + count * of_block;
+    T* lines = scratch.sums + count * of_block;  // one for each channel of a cell
+    Index to[lanes<T>];
+    for (Index c = 0; c < lanes<T>; ++c) to[c] = c * longest_row;
     for (Index b = 0; b < count; ++b)
       for (Index i = 0; i < height; ++i) {
         const T* from = scratch.sums + b * of_block + i * width_ * Cell::channels;
         const Index first = (phase_.first[1] + (y + i) * phase_.apart[1]) * phase_.to[2] + phase_.first[2] + x * phase_.apart[2];
         const Index channel = (block + b) * Cell::channels, channels = std::min(Cell::channels, end_.channels - channel);
-        for (Index c = 0; c < channels; ++c) {
-          for (Index j = 0; j < width; ++j) line[j] = from[j * Cell::channels + c];
-          q_.finish({sample, channel + c, first, phase_.apart[2], width, line});
-        }
+        for (Index c = 0; c < channels; c += lanes<T>)
+          for (Index j = 0; j < width; j += lanes<T>)
+            transpose(from + j * Cell::channels + c, Cell::channels, lanes<T>, lines + c * longest_row + j, to, 1);
+        for (Index c = 0; c < channels; ++c)
+          q_.finish({sample, channel + c, first, phase_.apart[2], width, lines + c * longest_row});
       }
   }
 
@@ -751,15 +757,14 @@ class SparseSums {
     }
     filled += j;
     events += j * terms_at_once;
-    for (Index t = 0; t < count; ++t) {
-      const auto weights = static_cast<decltype(events->weights)>(t * Cell::weights);
-      int is_there[longest_row];
-      for (Index k = 0; k < last - j; ++k) is_there[k] = values[t][k] != 0;
-      for (Index k = 0; k < last - j; ++k) {  // without a branch, which nobody could foretell
-        const int n = filled[k];
-        events[k * terms_at_once + n] = {values[t][k], weights};
-        filled[k] = n + is_there[k];
+    for (Index k = 0; k < last - j; ++k) {
+      Event<T>* to = events + k * terms_at_once;
+      int n = 0;
+      for (Index t = 0; t < count; ++t) {  // without a branch, which nobody could foretell
+        to[n] = {values[t][k], static_cast<decltype(to->weights)>(t * Cell::weights)};
+        n += values[t][k] != 0;
       }
+      filled[k] = n;
     }
   }
 
