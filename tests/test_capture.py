@@ -10,6 +10,7 @@ from test_cuda import Foreign
 from test_cuda_network import CASES, NETWORKS, TARGET, counted, inputs, library, shown  # noqa: F401
 
 import relprop
+import relprop.capture
 from pyref import LSTM, Dense, Embedding, Flatten, Network, ZBox
 
 RNG = np.random.default_rng(0)
@@ -242,6 +243,13 @@ def test_inner_values_and_the_ledger_are_there_when_they_are_asked_for(cuda):
         )
         assert str(one.ledger) == str(want.ledger) and len(one.ledger) == len(network.nodes)
         assert one.biases.keys() == want.biases.keys() and one.biases
+
+
+def test_a_graph_does_not_compute_a_ledger(cuda, monkeypatch):
+    network, x = NETWORKS["mlp"], inputs("mlp")
+    lean = graph(network, x, "lrp")._graph.nodes
+    monkeypatch.setattr(relprop.capture, "unaccounted", lambda args, options: (args, options))
+    assert lean + 2 * 3 <= graph(network, x, "lrp")._graph.nodes  # shares by themselves, and sums, of three layers
 
 
 def test_a_call_may_name_other_classes(cuda):

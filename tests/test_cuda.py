@@ -274,6 +274,12 @@ INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int6
 
 
 @on_the_emulated_device
+def test_device_arrays_are_refused_by_the_host_by_name(library):
+    with pytest.raises(RuntimeError, match="w is a foreign array in device memory, which needs the backend 'cuda'"):
+        relprop.cpu.dense_forward(X, Foreign(CUDA.to_device(W), PROTOCOLS[1]))
+
+
+@on_the_emulated_device
 @pytest.mark.parametrize("kind", INTEGERS)
 def test_ids_of_any_kind_are_read_where_they_lie(kind):
     ids, table = np.array([[3, 0], [7, 19]], kind), CUDA.to_device(W)
