@@ -184,7 +184,7 @@ __device__ inline void add_terms(const StepProduct& product, const Weight& weigh
 //   turn(i, n, j, sums, put)          i = 0: before the first product; else after the i-th
 template <class T, class Task>
 __global__ void __launch_bounds__(octet * most_octets, 1)
-    walk_kernel(const Task task, const Walk walk, const T* __restrict__ packed, T* exchanged) {
+    walk_kernel(const __grid_constant__ Task task, const __grid_constant__ Walk walk, const T* __restrict__ packed, T* exchanged) {
   constexpr int groups = Task::groups;
   Shared shared;
   auto tile = shared.take<T>(walk.tile());

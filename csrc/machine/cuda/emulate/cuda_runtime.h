@@ -9,6 +9,7 @@
 #include "grid.h"
 
 #define __global__
+#define __grid_constant__
 #define __host__
 #define __device__
 #define __forceinline__ inline
