@@ -103,6 +103,17 @@ class Record(Mapping):
             return x, self.output(node)
         return x, self.hollow(node.refs[0]) if len(node.refs) == 1 else tuple(map(self.hollow, node.refs))
 
+    def copies(self, sample, count):
+        """The record of copies of one of its samples: views, which take no memory of their own. What layers kept beside
+        their outputs they make again when they are asked."""
+
+        def copied(value):
+            return np.broadcast_to(value[sample : sample + 1], (count, *value.shape[1:]))
+
+        values = {ref: copied(self[ref]) for ref in self}
+        inputs = {node.name: Inputs([values[i] for i in node.inputs]) for node in self._nodes}
+        return Record(values, self._nodes, inputs, self._backend)
+
     def let_go(self, refs):
         """Hold these values no longer, if the record is lean."""
         for ref in refs if self.lean else ():

@@ -64,6 +64,11 @@ def read_only(a):
     return a
 
 
+def first_repeated(a):
+    """The first sample as often as there are samples, in the memory of one."""
+    return np.broadcast_to(a[:1], a.shape)
+
+
 layouts = st.sampled_from([c_order, fortran_order, every_other, backwards, read_only])
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 kinds = st.sampled_from(KINDS)

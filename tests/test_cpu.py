@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from parity import assert_relevance, values, widened
+from parity import assert_relevance, first_repeated, values, widened
 from test_explain import Foreign
 
 import pyref
@@ -217,6 +217,17 @@ def test_passes(rule, kind, is_known, forward, back):
     _core.reset_counters()
     cpu.dense_relevance(x, w, b, R, rule, z if is_known else None)
     assert _core.counters()["flops"] == (forward + back) * 2 * n * i * o
+
+
+@pytest.mark.parametrize(("rule", "kind", "is_known", "forward", "back"), PASSES, ids=str)
+def test_one_x_for_many_relevances_is_summed_up_once(rule, kind, is_known, forward, back):
+    n, i, o = (8, 300, 300) if isinstance(rule, pyref.Pass) else (8, 300, 40)
+    x, w, b, R = arrays(n, i, o, np.float32, kind)
+    x = first_repeated(x)
+    z = first_repeated(pyref.dense_forward(x, w, b)) if is_known else None
+    _core.reset_counters()
+    cpu.dense_relevance(x, w, b, R, rule, z)
+    assert _core.counters()["flops"] == (forward + n * back) * 2 * i * o
 
 
 def test_gamma_behind_a_relu_is_one_pass_each_way():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bound import rounding
 from exact import assert_equal, fraction_arrays, fractions
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +145,17 @@ def test_what_follows_from_the_graph_is_found_once():
     other = pyref.assign_rules("epsilon_plus", network, epsilon=1.0)  # a float, which leaves exact arithmetic
     assert type(other["a"].epsilon) is float
     assert pyref.assign_rules("z_box", network, low=np.zeros(2), high=1)["a"].high == 1
+
+
+def test_copies_of_a_sample_are_views_that_say_what_each_says():
+    rng = np.random.default_rng(0)
+    lstm = pyref.LSTM(rng.normal(size=(2, 12)), rng.normal(size=(3, 12)), output="last")
+    network = Network.sequential([lstm, Dense(rng.normal(size=(3, 4))), ReLU(), Dense(rng.normal(size=(4, 2)))])
+    x, v = rng.normal(size=(3, 5, 2)), rng.normal(size=(6, 2))
+    record = network.forward(x)
+    copies = record.copies(1, 6)
+    assert set(copies) == set(record) and all(copies[ref].strides[0] == 0 for ref in copies)
+    together = pyref.lrp(network, copies["x"], record=copies, inject=v, rule=pyref.Epsilon(0.1)).values
+    for k in range(6):
+        alone = pyref.lrp(network, x[1:2], inject=v[k : k + 1], rule=pyref.Epsilon(0.1)).values
+        assert np.abs(together[k] - alone[0]).max() <= rounding(1000, np.abs(alone).max())

@@ -14,6 +14,7 @@ from parity import (
     DTYPES,
     assert_relevance,
     assert_within,
+    first_repeated,
     generators,
     kinds,
     layouts,
@@ -78,11 +79,15 @@ def test_dense_relevance(backend, name, dtype, data):
         b, R = None, x[..., ::-1]
     if name == "z_box" and rule.out_of_range == "raise":
         x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    repeats = data.draw(st.booleans())
+    if repeats:
+        x = first_repeated(x)
     if name != "pass_" and data.draw(st.booleans()):
         R = where_active(R, pyref.dense_forward(x, w, b))
     arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule}
     if data.draw(st.booleans()):
-        arguments["z"] = pyref.dense_forward(*(widened(a, dtype) for a in (x, w, b))).astype(dtype)
+        z = pyref.dense_forward(*(widened(a, dtype) for a in (x, w, b))).astype(dtype)
+        arguments["z"] = first_repeated(z) if repeats else z
     terms = dense_terms(widened(x, dtype), widened(w, dtype))
     wide_b, wide_R = widened(b, dtype), widened(R, dtype)
     assert_relevance("dense_relevance", backend, arguments, terms, wide_b, wide_R, rule, dtype, f"dense {name}")
@@ -179,12 +184,16 @@ def test_windows_relevance(backend, kind, name, dtype, data):
         b, R, options = None, x[..., ::-1], {"groups": 1}
     if name == "z_box" and rule.out_of_range == "raise":
         x = np.clip(x, dtype(rule.low), dtype(rule.high))
+    repeats = data.draw(st.booleans())
+    if repeats:
+        x = first_repeated(x)
     if name != "pass_" and data.draw(st.booleans()):
         R = where_active(R, getattr(pyref, f"{kind}_forward")(x, w, b, **options))
     arguments = {"x": x, "w": w, "b": b, "R": R, "rule": rule, **options}
     wide_x, wide_w, wide_b, wide_R = (widened(a, dtype) for a in (x, w, b, R))
     if data.draw(st.booleans()):
-        arguments["z"] = getattr(pyref, f"{kind}_forward")(wide_x, wide_w, wide_b, **options).astype(dtype)
+        z = getattr(pyref, f"{kind}_forward")(wide_x, wide_w, wide_b, **options).astype(dtype)
+        arguments["z"] = first_repeated(z) if repeats else z
     terms = window_terms(kind, wide_x, wide_w, options) if rule.parts else None
     bias = None if b is None else wide_b.reshape(-1, *(1,) * (x.ndim - 2))
     assert_relevance(f"{kind}_relevance", backend, arguments, terms, bias, wide_R, rule, dtype, f"{kind} {name}")

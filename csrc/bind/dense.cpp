@@ -75,15 +75,16 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
                            const py::object& rule, const py::object& z_, const py::object& account) {
   const auto x = floats("x", x_), w = floats("w", w_), R = floats("R", R_);
   const auto b = floats_or_none("b", b_), z = floats_or_none("z", z_);
-  const auto size = dense_size(x, w);
+  auto size = dense_size(x, w);
   check_shape("R", R, with_last(x, size.outputs));
   if (b) check_shape("b", *b, {size.outputs});
   if (z) check_shape("z", *z, shape_of(R));
+  size.one_x = is_one_sample(x, z);
   return with_widest({x, w, R, b.value_or(x), z.value_or(x)}, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const Packed<T> x_data(x), R_data(R);
+    const Packed<T> x_data(size.one_x ? first_sample(x) : x), R_data(R);
     const Weights<T> w_data(w);
-    const auto b_data = packed<T>(b), z_data = packed<T>(z);
+    const auto b_data = packed<T>(b), z_data = packed<T>(z && size.one_x ? first_sample(*z) : z);
     const auto rule_data = rule_for<T>(rule, x_data);
     if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
     const AccountFor<T> kept(account, R, b.has_value());

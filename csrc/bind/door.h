@@ -74,6 +74,13 @@ py::object with_widest(const std::vector<py::array>& arrays, F&& f) {
 template <class T>
 using Packed = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
+// Whether x, and z where it is known, are one sample many times over, in the memory of one.
+inline bool is_one_sample(const py::array& x, const std::optional<py::array>& z) {
+  const auto is_one = [](const py::array& v) { return v.ndim() > 0 && v.shape(0) > 1 && v.strides(0) == 0; };
+  return is_one(x) && (!z || is_one(*z));
+}
+inline py::array first_sample(const py::array& x) { return x[py::slice(0, 1, 1)]; }
+
 template <class T>
 std::optional<Packed<T>> packed(const std::optional<py::array>& x) {
   if (!x) return std::nullopt;

@@ -255,7 +255,8 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
          bool is_nonnegative, const T* z, const Account<T>* account, const Sum<T>* judged = nullptr) {
   constexpr int max_parts = Rule::max_parts;
   const AffineSize& size = map.size;
-  const Index all = at.count * size.outputs();
+  const Samples of_x = size.one_x ? Samples{0, 1} : at;
+  const Index all = at.count * size.outputs(), summed = of_x.count * size.outputs(), per_sample = size.one_x ? 0 : size.outputs();
   Splitter<T, Rule> splitter(rule, size, b, R);
   Buffer<T> sums[max_parts], shares[max_parts];
   Carry<T> carried[max_parts];
@@ -270,7 +271,7 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
     } else if (part.is_summed) {
       const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!b || part.bias == Factor::plain);
       if (is_known) {
-        splitter.z[p] = {z, size.outputs(), size.length, Factor::none};
+        splitter.z[p] = {z, per_sample, size.length, Factor::none};
       } else if (part.input == Factor::none) {
         splitter.z[p] = {nullptr, 0, 0, part.bias};
       } else if (part.input == Factor::one) {
@@ -278,10 +279,10 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
         map.sum_ones(part.weight, constants, sums[p].data());
         splitter.z[p] = {sums[p].data(), 0, size.bias_along ? 0 : size.length, part.bias};
       } else {
-        sums[p] = Buffer<T>(all);
-        map.sum(at, part.input, part.weight, constants, sums[p].data());
-        splitter.z[p] = {sums[p].data(), size.outputs(), size.length, part.bias};
-        has_room = true;  // for the shares: each takes its sum's place
+        sums[p] = Buffer<T>(summed);
+        map.sum(of_x, part.input, part.weight, constants, sums[p].data());
+        splitter.z[p] = {sums[p].data(), per_sample, size.length, part.bias};
+        has_room = !size.one_x;  // for the shares: each takes its sum's place
       }
     }
     if constexpr (Rule::is_guarded)
@@ -291,7 +292,7 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
           return for_each_run(size, accurate, [&](Samples some, bool is_accurate) {
             const Samples here{at.first + some.first, some.count};
             const Index first = some.first * size.outputs();
-            const T* z_here = z ? z + first : nullptr;
+            const T* z_here = z && !size.one_x ? z + first : z;
             const auto kept = from_sample(account, some.first, size.outputs());
             const Account<T>* account_here = kept ? &*kept : nullptr;
             if (!is_accurate) return run(map, here, b, R + first, rule.otherwise(), constants, is_nonnegative, z_here, account_here);
@@ -323,17 +324,18 @@ void relevance(const AffineMap<Isa, T>& map, const T* b, const T* R, const Rule&
     Constants<T> constants{T(0), bounds, math::OutOfRange::raise};
     if constexpr (std::is_same_v<Rule, math::Gamma<T>>) constants.gamma = rule.gamma;
     if constexpr (std::is_same_v<Rule, math::ZBox<T>>) constants.out_of_range = rule.out_of_range;
-    const Index step = map.samples_at_once(), outputs = map.size.outputs();
+    const bool one_x = map.size.one_x;  // then the sums are made once
+    const Index step = one_x ? std::max<Index>(1, map.size.samples) : map.samples_at_once(), outputs = map.size.outputs();
     for (Index first = 0; first < map.size.samples; first += step) {
       const Index count = std::min(step, map.size.samples - first);
       std::vector<bool> nonnegative(static_cast<std::size_t>(count), false);
       if (looks_at_signs(rule))
-        for (Index n = 0; n < count; ++n) nonnegative[static_cast<std::size_t>(n)] = map.is_nonnegative({first + n, 1});
+        for (Index n = 0; n < count; ++n) nonnegative[static_cast<std::size_t>(n)] = map.is_nonnegative({one_x ? 0 : first + n, 1});
       for_each_run(map.size, nonnegative, [&](Samples some, bool is_nonnegative) {
         const Samples at{first + some.first, some.count};
         const auto kept = from_sample(account, at.first, outputs);
         rule.lower(math::Known{is_nonnegative}, [&](const auto& lowering) {
-          run(map, at, b, R + at.first * outputs, lowering, constants, is_nonnegative, z ? z + at.first * outputs : nullptr,
+          run(map, at, b, R + at.first * outputs, lowering, constants, is_nonnegative, z && !one_x ? z + at.first * outputs : z,
               kept ? &*kept : nullptr);
         });
       });

@@ -24,6 +24,7 @@ namespace relprop::cpu {
 struct AffineSize {
   Index samples, inputs, segments, length;
   bool bias_along, together = false;
+  bool one_x = false;  // x and z are one sample's, and so those of all
   Index outputs() const { return segments * length; }
   Index period() const { return bias_along ? length : outputs(); }  // after which a sum over ones repeats
 };
@@ -61,6 +62,8 @@ class AffineMap {
   virtual void sum(Samples at, math::Factor input, math::Factor weight, const Constants<T>& constants, T* z) const = 0;
   // The same where every input part is 1: size.period() numbers.
   virtual void sum_ones(math::Factor weight, const Constants<T>& constants, T* z) const = 0;
+  // The x that a sample has begins here, so many elements into x.
+  Index x_of(Index sample) const { return size.one_x ? 0 : sample * size.inputs; }
   // r of the samples = Σ over parts of input part · Σ_o weight part · s. No input part is none; weight parts
   // are `one` only where the input part is.
   virtual void carry(Samples at, const Carry<T>* parts, int count, const Constants<T>& constants) const = 0;

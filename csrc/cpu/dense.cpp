@@ -126,7 +126,7 @@ template <class Isa, class T>
 class DenseMap final : public AffineMap<Isa, T> {
  public:
   DenseMap(const DenseSize& size, const T* x, const DenseWeights<T>& w, T* r)
-      : AffineMap<Isa, T>({size.samples, size.positions * size.inputs, size.positions, size.outputs, true, true}),
+      : AffineMap<Isa, T>({size.samples, size.positions * size.inputs, size.positions, size.outputs, true, true, size.one_x}),
         size_(size), x_(x), w_(w), r_(r) {}
 
   Index samples_at_once() const override {
@@ -176,7 +176,7 @@ class DenseMap final : public AffineMap<Isa, T> {
   // Parts that share their input part are added up before they meet it.
   void carry(Samples at, const Carry<T>* parts, int count, const Constants<T>& constants) const override {
     const Index rows = at.count * size_.positions;
-    const T* x = x_ + at.first * this->size.inputs;
+    const T* x = x_ + this->x_of(at.first);
     T* r = r_ + at.first * this->size.inputs;
     if (count == 0) std::fill_n(r, rows * size_.inputs, T(0));
     if (count == 0) return;
@@ -258,7 +258,7 @@ class DenseMap final : public AffineMap<Isa, T> {
     machine::parallel(rows, grain(count), [&](Index from, Index to) {
       for (Index row = from; row < to; ++row) {
         T* out = r + row * size_.inputs + first;
-        const T* x_row = x + row * size_.inputs + first;
+        const T* x_row = x + (size_.one_x ? row % size_.positions : row) * size_.inputs + first;
         const T* in = sum ? sum + row * stride : nullptr;
         const T even = evenly ? evenly[row] : T(0);
         const auto each = [&](auto&& f) { for_each_input(input, constants, x_row, place(row, first), count, f); };

@@ -81,7 +81,8 @@ class WindowMap final : public AffineMap<Isa, T> {
 
  public:
   WindowMap(const WindowSize& size, Way way, const T* x, const T* w, T* r)
-      : AffineMap<Isa, T>({size.samples, start_of(size, way).elements(), end_of(size, way).channels, end_of(size, way).area, false}),
+      : AffineMap<Isa, T>({size.samples, start_of(size, way).elements(), end_of(size, way).channels, end_of(size, way).area, false, false,
+                            size.one_x}),
         size_(size), way_(way), x_(x), w_(w), r_(r) {}
 
   Index samples_at_once() const override {
@@ -110,7 +111,7 @@ class WindowMap final : public AffineMap<Isa, T> {
   // Parts that share their input part are added up before they meet it.
   void carry(Samples at, const Carry<T>* parts, int count, const Constants<T>& constants) const override {
     const End start = start_of(size_, way_);
-    const T* x = x_ + at.first * this->size.inputs;
+    const T* x = x_ + this->x_of(at.first);
     T* r = r_ + at.first * this->size.inputs;
     if (count == 0) std::fill_n(r, at.count * this->size.inputs, T(0));
     for (int p = 0; p < count; ++p) {
@@ -130,9 +131,10 @@ class WindowMap final : public AffineMap<Isa, T> {
       }
       const Index per_group = start.channels / size_.groups;
       window_sums<Isa, T>(Isa{}, size_, at.count, reversed(way_), w_, summands, constants, [&](const Run<T>& run) {
-        const Index place = run.channel * start.area + run.first, at_x = run.sample * start.elements() + place, step = run.step;
-        T* out = r + at_x;
-        const auto each = [&](auto&& f) { for_each_input(input, constants, x + at_x, place, run.count, f, step); };
+        const Index place = run.channel * start.area + run.first, step = run.step;
+        T* out = r + run.sample * start.elements() + place;
+        const T* x_here = x + this->x_of(run.sample) + place;
+        const auto each = [&](auto&& f) { for_each_input(input, constants, x_here, place, run.count, f, step); };
         if (evenly.data()) {
           const T* even = evenly.data() + (run.sample * size_.groups + run.channel / per_group) * start.area + run.first;
           each([&](Index j, T v) { out[j * step] = v * (run.sums[j] + even[j * step]) + (p > 0 ? out[j * step] : T(0)); });

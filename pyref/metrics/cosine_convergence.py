@@ -81,7 +81,7 @@ def cosine_convergence(
                      and give, else axis 1
         merge_batchnorm  first, so that all methods see the same layers, and one forward pass serves them all
         seed, indices    the vectors of a sample depend on the seed, the start and its index alone
-        batch        samples that go through the network together
+        batch        samples that go through the network together; all vectors of a sample come back together
         progress     wraps the loop over batches, as tqdm does
         options      those of `pyref.start`
     Returns
@@ -111,17 +111,19 @@ def cosine_convergence(
         run = begin(network, part, zeros_like, **options)  # the target is not asked for
         starts = _starts(run, start)
         places = _places(run.network, starts) if at is None else [network.reference(r) for r in _several(at)]
-        for position, s in enumerate(starts):
-            value, which = run.record[s], indices[first : first + batch]
-            V = [_draw(value, k, position, seed, which, inject) for k in range(vectors)]
-            for label, method in explain.items():
-                asked = {**options, "output": s, "record": run.record, "indices": which}
-                signals = [method(run.network, part, inject=v, **asked).signals for v in V]
-                seen = [_aligned(run, [r.get(ref) for r in signals], ref, per_location, channel_axis) for ref in places]
-                name = series(label, "" if len(starts) == 1 else f"from {show(s)}")
-                found.setdefault(name, []).append([np.stack(numbers, axis=1) for numbers in zip(*seen, strict=True)])
+        for i, index in enumerate(indices[first : first + batch]):
+            record = run.record.copies(i, vectors)  # of a sample all vectors go back together
+            one = {name: record[name] for name in inputs}
+            for position, s in enumerate(starts):
+                V = _draw(run.record[s][i], vectors, position, seed, index, inject)
+                for label, method in explain.items():
+                    asked = {**options, "inject": V, "output": s, "record": record, "indices": [index] * vectors}
+                    signals = method(run.network, one, **asked).signals
+                    seen = [_aligned(run, signals.get(ref), ref, per_location, channel_axis) for ref in places]
+                    name = series(label, "" if len(starts) == 1 else f"from {show(s)}")
+                    found.setdefault(name, []).append([np.array(numbers) for numbers in zip(*seen, strict=True)])
     cosine, distance, dropped = (
-        {name: np.concatenate([numbers[k] for numbers in batches]) for name, batches in found.items()} for k in range(3)
+        {name: np.stack([numbers[k] for numbers in samples]) for name, samples in found.items()} for k in range(3)
     )
     sizes = {show(ref): _vectors(run, run.record[ref], ref, per_location, channel_axis).shape[-1] for ref in places}
     return Convergence(
@@ -202,8 +204,8 @@ def _samples(inputs, chosen):
     return part if len(part) > 1 else next(iter(part.values()))
 
 
-def _draw(value, k, position, seed, indices, inject):
-    v = np.stack([normal(generator(seed, position, i, k), one) for i, one in zip(indices, value, strict=True)])
+def _draw(value, vectors, position, seed, index, inject):
+    v = np.stack([normal(generator(seed, position, index, k), value) for k in range(vectors)])
     return np.where(value == 0, zeros_like(v), v) if inject == "active" else v
 
 
@@ -227,15 +229,12 @@ def _vectors(run, r, ref, per_location, channel_axis):
 
 
 def _aligned(run, signals, ref, per_location, channel_axis):
-    """(median |cos|, median 1 - |cos|, fraction dropped), each (n,)."""
-    n = run.record[ref].shape[0]
-    if any(r is None for r in signals):
-        return np.full(n, np.nan), np.full(n, np.nan), np.ones(n)
-    r = np.stack([_vectors(run, s, ref, per_location, channel_axis) for s in signals])
-    both = [np.reshape(np.moveaxis(v, 1, 0), (n, -1)) for v in alignment(r)]
-    there = both[0] == both[0]
-    medians = [np.array([_median(v[k][there[k]]) for k in range(n)], dtype=v.dtype) for v in both]
-    return *medians, np.mean(~np.asarray(there, dtype=bool), axis=1)
+    """(median |cos|, median 1 - |cos|, fraction dropped) of the vectors of a sample."""
+    if signals is None:
+        return np.nan, np.nan, 1.0
+    cosine, distance = alignment(_vectors(run, signals, ref, per_location, channel_axis))
+    there = cosine == cosine
+    return _median(cosine[there]), _median(distance[there]), np.mean(~np.asarray(there, dtype=bool))
 
 
 def _median(v):

@@ -13,6 +13,7 @@ namespace relprop::cpu {
 // x (samples, positions, inputs): positions are the axes between the first and the last, multiplied.
 struct DenseSize {
   Index samples, positions, inputs, outputs;
+  bool one_x = false;  // relevance: x and z are one sample's, and so those of all
   Index rows() const { return samples * positions; }
 };
 

@@ -21,6 +21,7 @@ struct Windows {
 struct WindowSize {
   Index samples, image_channels, window_channels, groups;
   Windows windows;
+  bool one_x = false;  // relevance: x and z are one sample's, and so those of all
 };
 
 }  // namespace relprop::cpu
