@@ -69,8 +69,9 @@ def integrated_gradients(
         path        instead of a baseline: a callable α ↦ value (or {leaf: value}), a pair of callables (γ, γ′),
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
-        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold eight million
-                    values, at most 128; on a curve, and for inner values, never fewer than one of each sample
+        batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold two million
+                    values (eight in device memory), at most 128; on a curve, and for inner values, as many as hold
+                    eight million, and never fewer than one of each sample
         progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.
     Laws
@@ -188,7 +189,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     ends = straight_ends(run)
     first = run.network.up_to(*ends)
     beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False)
-    together = batch_size or run.fitting
+    together = batch_size or run.fitting_caches
     parts = [nodes[part] for part in _parts(len(nodes), together)]
     rows = [range(len(run.output))[part] for part in _parts(len(run.output), max(1, together // len(nodes)))]
     report.gradients += len(nodes)

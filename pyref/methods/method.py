@@ -56,8 +56,17 @@ class Run:
     @cached_property
     def fitting(self):
         """How many samples to evaluate together: as many as hold eight million values, at most 128."""
+        return self._holding(2**23)
+
+    @cached_property
+    def fitting_caches(self):
+        """The same for what goes forward and back at once: two million values in NumPy, whose arrays a processor's
+        caches then hold until they are read again; eight million of other libraries."""
+        return self._holding(2**21) if isinstance(self.record[self.output_ref], np.ndarray) else self.fitting
+
+    def _holding(self, most):
         values = sum(int(np.prod(self.record.hollow(ref).shape)) for ref in self.record)
-        return max(1, min(128, 2**23 * len(self.v) // values))
+        return max(1, min(128, most * len(self.v) // values))
 
     @property
     def leaf_values(self):
