@@ -111,30 +111,30 @@ def test_short_calls_are_repeated_and_their_median_counts(monkeypatch):
         calls.append(seconds)
         now[0] += seconds
 
-    taken = iter([t / 1024 for t in (1, 12, 2, 3, 4)])  # sums without rounding
-    assert bench_measure._burst(lambda: run(next(taken))) == 3 / 1024
-    assert len(calls) == 5  # they took 21 ms
-    assert bench_measure._burst(lambda: run(1 / 16)) == 1 / 16
+    taken = iter([2**-10, 2**-7, 2**-9, 2**-8, 2**-8])
+    assert bench_measure._burst(lambda: run(next(taken))) == 2**-8
+    assert len(calls) == 5  # the first four take less than 20 ms
+    assert bench_measure._burst(lambda: run(2**-5)) == 2**-5
     assert len(calls) == 6
 
 
 def test_a_run_waits_until_the_others_have_come_to_rest(monkeypatch):
     """Until what they have computed stands still; one that never rests is not waited for any longer after a while."""
-    now = [0.0]
-    monkeypatch.setattr(bench_measure, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(bench_measure, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    ticks = [0]
+    monkeypatch.setattr(bench_measure, "perf_counter", lambda: ticks[0] / 100)
+    monkeypatch.setattr(bench_measure, "sleep", lambda seconds: ticks.__setitem__(0, ticks[0] + 1))
 
     class Spins:
-        def __init__(self, seconds):
-            self.seconds = seconds
+        def __init__(self, most):
+            self.most = most
 
         def computed(self):
-            return 10**9 * min(now[0], self.seconds)
+            return 10**7 * min(ticks[0], self.most)
 
-    for seconds, waited in ((0, 0.01), (0.3, 0.31), (1e9, bench_measure.REST)):
-        now[0] = 0.0
-        bench_measure._rest([Spins(0), Spins(seconds)])
-        assert waited - 0.011 < now[0] < waited + 0.011  # one look more or less
+    for busy, waited in ((0, 1), (30, 31), (10**6, 100 * bench_measure.REST)):
+        ticks[0] = 0
+        bench_measure._rest([Spins(0), Spins(busy)])
+        assert ticks[0] == waited
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has computed is read from /proc")
