@@ -236,7 +236,6 @@ def _rows():
         against=("zennit_",),
         reach=3,
         apart=_SMALL,
-        note=_VECTORS,
         **(_VGG | {"small": _SMALL | {"options": _convergence(starts[-3:])}}),
     )
 
@@ -285,10 +284,6 @@ _DEEP = (
     "as fast as its 50 gradients: on one thread each takes 0.46 s of the processor where Captum's takes 0.62. Their "
     "products go through at 1.2 times the rate of SGEMM, for zeros are skipped. Tried: gradients of 2, 4 and 8 nodes "
     "together read the dense weights once, and lose more to values that leave the caches and to fresh memory."
-)
-_VECTORS = (
-    "relevance under z⁺ takes the sum over positive weights again for each vector and start, one product of the two "
-    "that are left; the kernels do not take a denominator that is known."
 )
 
 
