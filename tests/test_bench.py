@@ -111,7 +111,7 @@ def test_short_calls_are_repeated_and_their_median_counts(monkeypatch):
         calls.append(seconds)
         now[0] += seconds
 
-    taken = iter([2**-10, 2**-7, 2**-9, 2**-8, 2**-8])
+    taken = iter([2**-10, 2**-7, 2**-9, 2**-8, 2**-7])
     assert bench_measure._burst(lambda: run(next(taken))) == 2**-8
     assert len(calls) == 5  # the first four take less than 20 ms
     assert bench_measure._burst(lambda: run(2**-5)) == 2**-5
