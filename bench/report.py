@@ -93,7 +93,7 @@ def table(rows):
         answered = [p for p in peers if not p["refused"]]
         shown = [f"{p['name']} {_time(p['median'])}, {_size(p['extra'])}{_distance(p['differs'])}" for p in answered]
         shown += [f"{p['name']}: {p['refused']}" for p in peers if p["refused"]]
-        factor = min((p["median"] for p in answered), default=None)
+        factor = _factor(row)
         cells = (
             row["row"],
             _time(ours["median"]),
@@ -102,7 +102,7 @@ def table(rows):
             _size(ours["extra"])
             + (f", {ours['extra'] / row['kept']:.1f}×" if ours["extra"] and row.get("kept") else ""),
             "; ".join(shown).replace("|", "\\|"),
-            "" if factor is None else f"{factor / ours['median']:.2f}×",
+            "" if factor is None else f"{factor:.2f}×",
             "" if row["aim"] is None else f"{row['aim']}×",
         )
         lines.append("| " + " | ".join(cells) + " |")
@@ -133,9 +133,20 @@ images in which they are fastest.
 
 
 def notes(rows):
-    """What stands between a row and its aim, one line for each that has something to say."""
-    known = {row["row"]: ROWS[row["row"]].note for row in rows if row["row"] in ROWS}
+    """What stands between a row and its aim, one line for each that has not reached it and has something to say."""
+    known = {row["row"]: ROWS[row["row"]].note for row in rows if row["row"] in ROWS and not _is_reached(row)}
     return "".join(f"- *{name}*: {note}\n" for name, note in known.items() if note)
+
+
+def _is_reached(row):
+    factor = _factor(row)
+    return row.get("aim") is not None and factor is not None and factor >= row["aim"]
+
+
+def _factor(row):
+    """The time of the fastest peer over ours; None where none has answered."""
+    answered = [p["median"] for p in row.get("peers", ()) if not p["refused"]]
+    return min(answered) / row["ours"]["median"] if answered else None
 
 
 def page():

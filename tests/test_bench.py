@@ -182,6 +182,11 @@ def test_a_row_that_misses_its_aim_says_why(tmp_path, monkeypatch):
     report.save(run | {"rows": [{"row": name, "wrong": "off"}, {"row": "unknown", "wrong": "off"}]}, "desk")
     assert f"- *{name}*: {ROWS[name].note}\n" in report.page()
     assert report.page().count("\n- *") == 1
+    side = {"name": "relprop", "refused": None, "median": 0.25, "spread": 0.1, "extra": 0}
+    row = {"row": name, "reached": 1, "ours": side, "peers": [side | {"name": "peer", "median": 1.0, "differs": 0}]}
+    for day, (aim, says) in enumerate([(4, 0), (4.5, 1), (None, 1)]):
+        report.save(run | {"began": f"2026-02-0{day + 1} 03:04:05", "rows": [row | {"aim": aim}]}, "desk")
+        assert report.page().count("\n- *") == says
 
 
 @pytest.mark.parametrize("series", SERIES, ids=[s.name for s in SERIES])
