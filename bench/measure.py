@@ -179,7 +179,7 @@ def measure(
         else:
             result.refused = value
     racing = [c for c in contenders if not results[c].refused and not results[c].seconds]
-    spent, rounds = 0.0, 0
+    began, spent, rounds = perf_counter(), 0.0, 0
     while racing and spent < budget and (rounds < runs or spent < seconds * len(racing)):
         for contender in list(racing):
             _rest(children.values())
@@ -189,7 +189,7 @@ def measure(
                 racing.remove(contender)
                 continue
             results[contender].seconds.append(value)
-            spent += value
+        spent = perf_counter() - began
         rounds += 1
         tell(f"{row.name}: round {rounds}")
     for child in children.values():
