@@ -275,9 +275,9 @@ _SMALL_IMAGES = (
     " Products over images of 14 x 14 and 7 x 7 reach 70 to 95% of SGEMM; 16 residual sums are passes of their own."
 )
 _REFERENCE = (
-    "three products a layer: forward at x and at the baseline, and back, at the rate of SGEMM, of which the aim asks "
-    "for 1.4 times. In a batch the baseline is one sample. To keep a baseline's values from call to call would save "
-    "the second product, and answer for weights that have changed since: not done."
+    "three products a layer: forward at x and at the baseline, and back, at about the rate of SGEMM, and the aim "
+    "asks for more than that. In a batch the baseline is one sample. To keep a baseline's values from call to call "
+    "would save the second product, and answer for weights that have changed since: not done."
 )
 _BACKWARD = (
     "on one thread 1.1 times Captum's time. Beside what limits the forward pass: back through strides of 2 "
