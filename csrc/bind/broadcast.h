@@ -7,19 +7,6 @@ namespace relprop::bind {
 
 inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
 
-// A tuple of Python's for a shape.
-inline py::tuple shape_tuple(const std::vector<Index>& shape) {
-  py::tuple lengths(shape.size());
-  for (std::size_t d = 0; d < shape.size(); ++d) lengths[d] = shape[d];
-  return lengths;
-}
-
-// An array of NumPy's with a shape, for what only asks that.
-inline py::object stand_in(const std::vector<Index>& shape) {
-  const auto numpy = py::module_::import("numpy");
-  return numpy.attr("broadcast_to")(numpy.attr("float32")(0), shape_tuple(shape));
-}
-
 // The shape that `join` makes of the arrays' shapes, which is not asked where they are alike.
 template <class Array>
 std::vector<Index> shape_by(const py::object& join, const std::vector<Array>& x) {
@@ -38,11 +25,6 @@ std::vector<Index> shape_by(const py::object& join, const std::vector<Array>& x)
 template <class Array>
 std::vector<Index> joint_shape(const std::vector<Array>& x) {
   return shape_by(of_merge("joint_shape"), x);
-}
-
-inline py::array spread(const py::array& v, const std::vector<Index>& shape) {
-  if (shape_of(v) == shape) return v;
-  return py::module_::import("numpy").attr("broadcast_to")(v, shape_tuple(shape));
 }
 
 // The adjoint of spreading: a signal summed to the shape of what was spread.

@@ -41,14 +41,16 @@ class Chain {
   std::vector<py::array> held_;  // what the work reads and writes
 };
 
-inline void hold(std::vector<py::array>& all, const py::array& array) { all.push_back(array); }
+inline void hold(std::vector<py::array>& all, const py::array& array) {
+  if (array) all.push_back(array);
+}
 template <class Array>
 void hold(std::vector<py::array>& all, const std::optional<Array>& array) {
   if (array) all.push_back(*array);
 }
 template <class Array>
 void hold(std::vector<py::array>& all, const std::vector<Array>& arrays) {
-  all.insert(all.end(), arrays.begin(), arrays.end());
+  for (const auto& array : arrays) hold(all, array);
 }
 
 // What a call computes once its arguments are checked: now, without the GIL, and again wherever a chain that records

@@ -79,7 +79,7 @@ py::object dense_relevance(const py::object& x_, const py::object& w_, const py:
   check_shape("R", R, with_last(x, size.outputs));
   if (b) check_shape("b", *b, {size.outputs});
   if (z) check_shape("z", *z, shape_of(R));
-  size.one_x = is_one_sample(x, z);
+  size.one_x = is_one_sample(x, InHostMemory::or_none("z", z_));
   return with_widest({x, w, R, b.value_or(x), z.value_or(x)}, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Packed<T> x_data(size.one_x ? first_sample(x) : x), R_data(R);

@@ -62,11 +62,11 @@ py::object reference(const char* function, const Args&... args) {
   return py::module_::import("pyref").attr(function)(args...);
 }
 
-// Calls f(T{}) with the widest type among the arrays, as NumPy promotes.
+// Calls f(T{}) with the widest type among the arrays that there are, as NumPy promotes.
 template <class F>
 py::object with_widest(const std::vector<py::array>& arrays, F&& f) {
   for (const auto& a : arrays)
-    if (py::isinstance<py::array_t<double>>(a)) return f(double{});
+    if (a && py::isinstance<py::array_t<double>>(a)) return f(double{});
   return f(float{});
 }
 
@@ -75,9 +75,9 @@ template <class T>
 using Packed = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
 // Whether x, and z where it is known, are one sample many times over, in the memory of one.
-inline bool is_one_sample(const py::array& x, const std::optional<py::array>& z) {
+inline bool is_one_sample(const py::array& x, const py::array& z) {
   const auto is_one = [](const py::array& v) { return v.ndim() > 0 && v.shape(0) > 1 && v.strides(0) == 0; };
-  return is_one(x) && (!z || is_one(*z));
+  return is_one(x) && (!z || is_one(z));
 }
 inline py::array first_sample(const py::array& x) { return x[py::slice(0, 1, 1)]; }
 
@@ -85,6 +85,16 @@ template <class T>
 std::optional<Packed<T>> packed(const std::optional<py::array>& x) {
   if (!x) return std::nullopt;
   return Packed<T>(*x);
+}
+
+// Null for null.
+template <class T>
+Packed<T> packed(const py::array& x) {
+  return x ? Packed<T>(x) : py::reinterpret_steal<Packed<T>>(py::handle());
+}
+template <class T>
+const T* pointer(const Packed<T>& x) {
+  return x ? x.data() : nullptr;
 }
 
 template <class T>
@@ -104,17 +114,23 @@ Packed<T> empty(const std::vector<Index>& shape) {
 
 inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
 
-// How a door in host memory takes an array, and one of a given shape. The doors of layers that are written for any device
-// get it from here, or from InDeviceMemory of cuda/door.h.
-struct InHostMemory {
-  using Array = py::array;
-  static Array array(const char* name, const py::object& x) { return floats(name, x); }
-  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
-    auto given = floats(name, x);
-    check_shape(name, given, shape);
-    return given;
-  }
-};
+// A tuple of Python's for a shape.
+inline py::tuple shape_tuple(const std::vector<Index>& shape) {
+  py::tuple lengths(shape.size());
+  for (std::size_t d = 0; d < shape.size(); ++d) lengths[d] = shape[d];
+  return lengths;
+}
+
+// An array of NumPy's with a shape, for what only asks that.
+inline py::object stand_in(const std::vector<Index>& shape) {
+  const auto numpy = py::module_::import("numpy");
+  return numpy.attr("broadcast_to")(numpy.attr("float32")(0), shape_tuple(shape));
+}
+
+inline py::array spread(const py::array& v, const std::vector<Index>& shape) {
+  if (shape_of(v) == shape) return v;
+  return py::module_::import("numpy").attr("broadcast_to")(v, shape_tuple(shape));
+}
 
 // Whether a function holds what it uses by value, so that a chain may call it again.
 enum class Repeats { no, yes };
@@ -223,5 +239,107 @@ class AccountFor {
   bool has_bias_;
   Account<T> raw_{};
 };
+
+// Raises unless a baseline x0 broadcasts to the shape of x.
+inline void check_baseline(const std::vector<Index>& x, const std::vector<Index>& x0) {
+  if (x0 == x) return;
+  check_shape("x0", py::cast<py::array>(py::module_::import("numpy").attr("add")(stand_in(x), stand_in(x0))), x);
+}
+
+// The type of the numbers that pointers lead to, and a number of it.
+template <class Pointers>
+using NumberOf = std::remove_cv_t<std::remove_pointer_t<std::decay_t<decltype(std::declval<Pointers>()[0])>>>;
+template <class T>
+T number_like(const T*, double number) {
+  return static_cast<T>(number);
+}
+
+// What a relevance is asked with, as pyref's functions take it.
+struct Arriving {
+  const py::object &R, &rule, &z, &account;
+};
+
+// How a door in host memory takes arrays, and computes with them. The doors of layers that are written for any device get
+// it from here, or from InDeviceMemory of cuda/door.h. A kernel of such a door takes, first, what it runs `on`.
+struct InHostMemory {
+  using Array = py::array;
+  static Array array(const char* name, const py::object& x) { return floats(name, x); }
+  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    auto given = floats(name, x);
+    check_shape(name, given, shape);
+    return given;
+  }
+  // Null for None.
+  static Array or_none(const char* name, const py::object& x) {
+    return x.is_none() ? py::reinterpret_steal<py::array>(py::handle()) : floats(name, x);
+  }
+  static Array or_none(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    return x.is_none() ? or_none(name, x) : array(name, x, shape);
+  }
+  static Array spread(const Array& x, const std::vector<Index>& shape) { return bind::spread(x, shape); }
+  static void check_sample(const char*, const std::vector<Index>&) {}  // of any size
+
+  // New arrays of the shapes, in the widest dtype, which f(on, pointers to the numbers of `arrays`, pointers to the new
+  // ones) fills without the GIL. It holds by value what it uses, so that a chain may call it again; `unread` are what the
+  // caller was given beside.
+  template <class F>
+  static std::vector<py::object> filled(const char*, const std::vector<const Array*>& arrays,
+                                        const std::vector<std::vector<Index>>& shapes, const F& f,
+                                        const std::vector<Array>& unread = {}) {
+    std::vector<py::object> all;
+    std::vector<py::array> given;
+    for (const Array* a : arrays) given.push_back(*a);
+    with_widest(given, [&](auto zero) -> py::object {
+      using T = decltype(zero);
+      std::vector<Packed<T>> in, made;
+      std::vector<const T*> from;
+      std::vector<T*> to;
+      for (const auto& a : given) from.push_back(pointer(in.emplace_back(packed<T>(a))));
+      for (const auto& shape : shapes) to.push_back(made.emplace_back(empty<T>(shape)).mutable_data());
+      compute([f, from, to] { f(InHostMemory(), from.data(), to.data()); }, in, made, unread);
+      all.assign(made.begin(), made.end());
+      return py::none();
+    });
+    return all;
+  }
+  template <class T>
+  void clear(T* numbers, Index count) const {
+    std::fill_n(numbers, count, T(0));
+  }
+
+  // What kernel(on, x, w, b, R, rule, bounds, z, account, r) writes of the relevance of x, all of them pointers but the rule
+  // and the bounds. w and b: null where the layer has no such array. The kernel holds by value what else it needs.
+  // takes_one: it asks on.one_x whether x and z are one sample's, which all others repeat.
+  template <class Kernel>
+  static py::object relevance(const char*, const Array& x, const Array& w, const Array& b, const std::vector<Index>& z_shape,
+                              const Arriving& given, const Kernel& kernel, bool takes_one = false) {
+    const Array R = array("R", given.R, z_shape), z = or_none("z", given.z, z_shape);
+    return with_widest({x, w, b, R, z}, [&](auto zero) -> py::object {
+      using T = decltype(zero);
+      const bool one = takes_one && is_one_sample(x, z);
+      const Packed<T> x_data(one ? first_sample(x) : x), R_data(R);
+      const auto w_data = packed<T>(w), b_data = packed<T>(b), z_data = packed<T>(z && one ? first_sample(z) : z);
+      const auto rule_data = rule_for<T>(given.rule, x_data);
+      if (std::holds_alternative<math::Pass<T>>(rule_data.rule)) return pass(x, R_data);
+      const AccountFor<T> kept(given.account, R, bool(b));
+      auto r = empty<T>(shape_of(x));
+      compute(
+          [kernel, on = InHostMemory{one}, in = x_data.data(), weights = pointer(w_data), bias = pointer(b_data),
+           arrived = R_data.data(), acting = rule_data.rule, bounds = rule_data.bounds, known = pointer(z_data),
+           account = kept.copied(), out = r.mutable_data()] {
+            kernel(on, in, weights, bias, arrived, acting, bounds, known, bind::pointer(account), out);
+          },
+          x_data, w_data, b_data, R_data, rule_data.kept_alive, z_data, kept.arrays(), r);
+      kept.write();
+      return r;
+    });
+  }
+
+  bool one_x = false;
+};
+
+// A kernel of relprop::cpu as a member of a door.
+#define RELPROP_CPU_KERNEL(name) \
+  static constexpr auto name = [](const auto&, const auto&... of) { cpu::name(of...); };
 
 }  // namespace relprop::bind

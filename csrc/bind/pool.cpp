@@ -48,7 +48,7 @@ struct Host : InHostMemory {
   }
 
   static py::object forward(const char*, const py::array& x, const Windows& windows) {
-    return filled<Repeats::yes>({x}, {windows.shape},
+    return bind::filled<Repeats::yes>({x}, {windows.shape},
                                 [size = windows.size](auto in, auto out) { cpu::max_pool_forward(size, in[0], out[0]); })[0];
   }
 
@@ -56,7 +56,7 @@ struct Host : InHostMemory {
   static py::object sent_back(const char*, const py::array& x, const Windows& windows, const py::array& signal, math::Ties ties,
                               const py::object& account) {
     const bool drops = !account.is_none() && ties == math::Ties::all;
-    const auto parts = filled<Repeats::yes>({x, signal}, {shape_of(x), {drops ? x.shape(0) : 0}},
+    const auto parts = bind::filled<Repeats::yes>({x, signal}, {shape_of(x), {drops ? x.shape(0) : 0}},
                                             [size = windows.size, ties, drops](auto in, auto out) {
                                               cpu::max_pool_gradient(size, ties, in[0], in[1], drops ? out[1] : nullptr, out[0]);
                                             });
@@ -65,7 +65,7 @@ struct Host : InHostMemory {
   }
 
   static py::object tangent(const char*, const py::array& x, const Windows& windows, const py::array& dx, math::Ties ties) {
-    return filled<Repeats::yes>({x, dx}, {windows.shape}, [size = windows.size, ties](auto in, auto out) {
+    return bind::filled<Repeats::yes>({x, dx}, {windows.shape}, [size = windows.size, ties](auto in, auto out) {
       cpu::max_pool_tangent(size, ties, in[0], in[1], out[0]);
     })[0];
   }
@@ -74,13 +74,13 @@ struct Host : InHostMemory {
 
   static py::object multiplier(const char*, const py::array& x, const Windows& windows, const py::array& x0, bool one_x0,
                                const py::array& M, math::Ties ties) {
-    return filled<Repeats::yes>({x, x0, M}, {shape_of(x)}, [size = windows.size, ties, one_x0](auto in, auto out) {
+    return bind::filled<Repeats::yes>({x, x0, M}, {shape_of(x)}, [size = windows.size, ties, one_x0](auto in, auto out) {
       cpu::max_pool_multiplier(size, ties, in[0], in[1], one_x0, in[2], out[0]);
     })[0];
   }
 
   static py::object ray(const char*, const py::array& x, const Windows& windows, const py::array& dx) {
-    const auto parts = filled({x, dx}, {windows.shape, {x.shape(0)}},
+    const auto parts = bind::filled({x, dx}, {windows.shape, {x.shape(0)}},
                               [&](auto in, auto out) { cpu::max_pool_ray(windows.size, in[0], in[1], out[0], out[1]); });
     return py::make_tuple(parts[0], parts[0].size() == 0 ? py::object(py::none()) : py::object(parts[1]));
   }

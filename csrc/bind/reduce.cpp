@@ -119,7 +119,7 @@ struct Host : InHostMemory {
   }
 
   static py::object forward(const char*, const py::array& x, const AnyBoxes& boxes) {
-    return filled<Repeats::yes>({x}, {shape_after(x, *boxes)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
+    return bind::filled<Repeats::yes>({x}, {shape_after(x, *boxes)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
       cpu::reduce_forward(of->size(), in[0], of->template weights<T>().data(), out[0]);
     })[0];
@@ -127,7 +127,7 @@ struct Host : InHostMemory {
 
   static py::object gradient(const char*, const py::array& x, const AnyBoxes& boxes, const py::object& G_) {
     const auto G = array("G", G_, shape_after(x, *boxes));
-    return filled<Repeats::yes>({G}, {shape_of(x)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
+    return bind::filled<Repeats::yes>({G}, {shape_of(x)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
       cpu::reduce_gradient(of->size(), of->template weights<T>().data(), in[0], out[0]);
     })[0];

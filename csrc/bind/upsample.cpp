@@ -39,7 +39,7 @@ struct Host : InHostMemory {
 
   static py::object forward(const char*, const py::array& x, const Layer& layer) {
     const auto shape = shape_of(x);
-    return filled<Repeats::yes>({x}, {upsampled_shape(shape, *layer)}, [shape, layer](auto in, auto out) {
+    return bind::filled<Repeats::yes>({x}, {upsampled_shape(shape, *layer)}, [shape, layer](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
       cpu::upsample_forward(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
     })[0];
@@ -48,7 +48,7 @@ struct Host : InHostMemory {
   static py::object gradient(const char*, const py::array& x, const Layer& layer, const py::object& G_) {
     const auto shape = shape_of(x);
     const auto G = array("G", G_, upsampled_shape(shape, *layer));
-    return filled<Repeats::yes>({G, x}, {shape}, [shape, layer](auto in, auto out) {
+    return bind::filled<Repeats::yes>({G, x}, {shape}, [shape, layer](auto in, auto out) {
       using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
       cpu::upsample_gradient(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
     })[0];

@@ -86,7 +86,7 @@ py::object window_relevance(const WindowLayer& layer, const py::array& x, const 
                             const py::object& R, const py::object& rule, const py::object& z, const py::object& account,
                             Kernel&& kernel) {
   auto size = layer.size;
-  size.one_x = is_one_sample(x, floats_or_none("z", z));
+  size.one_x = is_one_sample(x, InHostMemory::or_none("z", z));
   return affine_relevance(
       layer.z_shape, x, w, b, R, rule, z, account, [kernel, size](const auto&... of) { kernel(size, of...); }, size.one_x);
 }

@@ -16,6 +16,7 @@ struct Argument {
   py::object object;
   std::optional<py::array> host;
   std::optional<DeviceArray> device;
+  std::optional<std::vector<Index>> spread = std::nullopt;  // the shape that kernels see, to which it broadcasts
 
   Argument(const char* name, const py::object& x, bool may_be_none = false);
   static Argument of_integers(const char* name, const py::object& x);
@@ -35,20 +36,6 @@ void check_shape(const Argument& x, const std::vector<Index>& expected);
 
 inline std::vector<Index> shape_of(const Argument& x) { return x.shape(); }
 inline std::vector<Index> shape_of(const Argument* x) { return x->shape(); }
-
-// As InHostMemory is to a door there.
-struct InDeviceMemory {
-  using Array = Argument;
-  static Array array(const char* name, const py::object& x) { return {name, x}; }
-  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
-    Argument given(name, x);
-    check_shape(given, shape);
-    return given;
-  }
-};
-
-// Raises unless the baseline x0 broadcasts to the shape of x.
-void check_baseline(const Argument& x, const Argument& x0);
 
 // Raises unless an int counts the elements of a sample of an array with this shape, as kernels do.
 void check_sample(const char* name, const std::vector<Index>& shape);
@@ -132,6 +119,11 @@ class Call {
     return gathered(signal.data(), signal.array.shape, to);
   }
 
+  template <class T>
+  void clear(T* numbers, Index count) const {
+    cuda::clear(operation_, numbers, sizeof(T) * static_cast<std::size_t>(count), stream_);
+  }
+
   // Runs the schedule without the GIL.
   template <class F>
   void run(F&& f) {
@@ -200,6 +192,67 @@ class DeviceAccount {
   Output<T> bias_, stabilizer_, dropped_;
   Account<T> raw_{};
 };
+
+// As InHostMemory is to a door there; f and kernels run on a Call.
+struct InDeviceMemory {
+  using Array = Argument;
+  static Array array(const char* name, const py::object& x) { return {name, x}; }
+  static Array array(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    Argument given(name, x);
+    check_shape(given, shape);
+    return given;
+  }
+  static Array or_none(const char* name, const py::object& x) { return {name, x, true}; }
+  static Array or_none(const char* name, const py::object& x, const std::vector<Index>& shape) {
+    return x.is_none() ? or_none(name, x) : array(name, x, shape);
+  }
+  static Array spread(Array x, const std::vector<Index>& shape) {
+    x.spread = shape;
+    return x;
+  }
+  static void check_sample(const char* name, const std::vector<Index>& shape) { bind::check_sample(name, shape); }
+
+  template <class F>
+  static std::vector<py::object> filled(const char* operation, const std::vector<const Array*>& arrays,
+                                        const std::vector<std::vector<Index>>& shapes, const F& f) {
+    std::vector<py::object> all;
+    Call call(operation, arrays);
+    call.with_widest([&](auto zero) -> py::object {
+      using T = decltype(zero);
+      std::vector<const T*> from;
+      std::vector<Output<T>> made;
+      std::vector<T*> to;
+      for (const Array* a : arrays) from.push_back(call.in<T>(*a));
+      for (const auto& shape : shapes) to.push_back(made.emplace_back(call.out<T>(shape)).data());
+      call.run([&] { f(call, from.data(), to.data()); });
+      for (const auto& one : made) all.push_back(call.give(one));
+      return py::none();
+    });
+    return all;
+  }
+
+  template <class Kernel>
+  static py::object relevance(const char* operation, const Array& x, const Array& w, const Array& b, const std::vector<Index>& z_shape,
+                              const Arriving& given, const Kernel& kernel) {
+    const Array R = array("R", given.R, z_shape), z = or_none("z", given.z, z_shape);
+    Call call(operation, {&x, &w, &b, &R, &z});
+    return call.with_widest([&](auto zero) {
+      using T = decltype(zero);
+      const auto made = device_rule<T>(call, given.rule, x);
+      if (std::holds_alternative<math::Pass<T>>(made.rule)) return pass(x, R);
+      const T *x_data = call.in<T>(x), *w_data = call.in<T>(w), *b_data = call.in<T>(b), *R_data = call.in<T>(R), *z_data = call.in<T>(z);
+      const DeviceAccount<T> kept(call, given.account, R, bool(b));
+      const auto r = call.out<T>(x.shape());
+      call.run([&] { kernel(call, x_data, w_data, b_data, R_data, made.rule, made.bounds, z_data, kept.pointer(), r.data()); });
+      kept.write();
+      return call.give(r);
+    });
+  }
+};
+
+// A kernel of relprop::cuda as a member of a door.
+#define RELPROP_CUDA_KERNEL(name) \
+  static constexpr auto name = [](const Call& on, const auto&... of) { cuda::name(on.operation(), on.stream(), of...); };
 
 // The shape with another last axis.
 inline std::vector<Index> with_last(std::vector<Index> shape, Index last) {
