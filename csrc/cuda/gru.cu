@@ -218,13 +218,17 @@ struct Relevance : Form {
     candidate.split(n, t, j, R_n, put, kept ? withheld : nullptr, shares);
     return is_linear ? candidate.carry_element(n, t, j, shares) : T(0);
   }
+  // R_s over r q.
+  HD void reset(Index n, Index t, int j, T R_s, T& R_r, T& R_q, double* withheld) const {
+    math::Withheld<T> here{T(0), T(0)};
+    math::split_product(R_s, record.r.at(n, t)[j], record.q.at(n, t)[j], gate, R_r, R_q, here);
+    withheld[1] += static_cast<double>(here.dropped);
+  }
   // R_s over r q, and what follows.
   template <class P>
   HD void end(Index n, Index t, int j, T R_s, T& h, const P& put, double* withheld) const {
     T R_r, R_q, shares[StepMap<T>::most_parts];
-    math::Withheld<T> here{T(0), T(0)};
-    math::split_product(R_s, record.r.at(n, t)[j], record.q.at(n, t)[j], gate, R_r, R_q, here);
-    withheld[1] += static_cast<double>(here.dropped);
+    reset(n, t, j, R_s, R_r, R_q, withheld);
     double* const to = kept ? withheld : nullptr;
     if (is_linear)
       linear.split(n, t, j, R_q, put, to, shares);
@@ -252,10 +256,12 @@ struct Relevance : Form {
       h = R_last ? R_last[own(n, j)] : T(0);
     } else if (!within && is_valid(n, step_back(k - 1))) {
       const Index t = step_back(k - 1);
+      T R_r, R_q;
       if (is_linear || !is_single)
-        h = h + back_h.relevance(n, t, j, sums);
-      else
-        end(n, t, j, back_s.relevance(n, t, j, sums), h, put, withheld);
+        R_q = back_h.relevance(n, t, j, sums);
+      else  // gates receive none
+        reset(n, t, j, back_s.relevance(n, t, j, sums), R_r, R_q, withheld);
+      h = h + R_q;
     }
     if (k < size.steps) {
       const Index t = step_back(k);

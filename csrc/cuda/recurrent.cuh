@@ -141,7 +141,7 @@ struct Put {
 
 // The sum over the lanes of an octet of each of R rows: of row r in the lanes of the r-th of R equal shares of it.
 template <int R, class T>
-__device__ inline T sum_of_own_row(T (&sums)[R], int lane) {
+__device__ inline T sum_of_own_row(T (&sums)[octet], int lane) {
   int count = R;
   UNROLL
   for (int bit = octet / 2; bit > 0; bit /= 2) {
@@ -164,7 +164,7 @@ __device__ inline T sum_of_own_row(T (&sums)[R], int lane) {
 // Adds the terms of all sums whose v is in the tile, numbers [begin, end) of it.
 template <int R, int groups, class T, class Weight>
 __device__ inline void add_terms(const StepProduct& product, const Weight& weight, Tile<T> tile, int pitch, int begin, int end,
-                                 int shift, int lane, T (&sums)[groups][R]) {
+                                 int shift, int lane, T (&sums)[groups][octet]) {
   UNROLL
   for (int g = 0; g < groups; ++g) {
     if (g >= product.groups) break;
@@ -218,17 +218,18 @@ __global__ void __launch_bounds__(octet * most_octets, 1)
       else
         sync_grid();
     }
-    // The sums of R rows from `top` on, in the units of a pass.
-    const auto run = [&](auto number, int top, int here) {
-      constexpr int R = decltype(number)::value, share = octet / R;
+    for (int top = 0; top < rows; top += octet) {
+      const int here = rows - top < octet ? rows - top : octet;
+      const int share = here == 1 ? octet : here == 2 ? octet / 2 : 1;  // lanes that a row's sum is left in
       const int row = lane / share;
       const Index n = first_row + top + row;
       for (int pass = 0; pass < walk.units; pass += walk.octets) {
         const int unit = pass + own;
         const bool is_there = unit < count;
-        T own_sums[groups] = {};
-        if (i > 0) {
-          T sums[groups][R] = {};
+        T sums[groups][octet] = {}, own_sums[groups] = {};
+        // The sums of R rows from `top` on, in the units of the pass.
+        const auto sum = [&](auto number) {
+          constexpr int R = decltype(number)::value;
           for (int begin = 0; begin < product.length; begin += walk.staged) {
             const int end = begin + walk.staged < product.length ? begin + walk.staged : product.length;
             if (!walk.is_alone && (pass == 0 || product.length > walk.staged)) {
@@ -252,21 +253,20 @@ __global__ void __launch_bounds__(octet * most_octets, 1)
           UNROLL
           for (int g = 0; g < groups; ++g)
             if (g < product.groups) own_sums[g] = sum_of_own_row<R>(sums[g], lane);
+        };
+        if (i > 0) {
+          if (here == 1)
+            sum(std::integral_constant<int, 1>{});
+          else if (here == 2)
+            sum(std::integral_constant<int, 2>{});
+          else
+            sum(std::integral_constant<int, octet>{});
         }
         if (!is_there || row >= here || lane % share != 0) continue;
         const Put<T> put{tile, (now * walk.slots() + row) * walk.staged,
                          walk.is_alone ? nullptr : exchanged + (now * walk.samples + n) * longest};
-        task.turn(i, n, first_unit + unit, own_sums, put);
+        task.turn(i, n, first_unit + unit, own_sums, put);  // once: a rule chosen at run time is much code
       }
-    };
-    for (int top = 0; top < rows; top += octet) {
-      const int here = rows - top < octet ? rows - top : octet;
-      if (here == 1)
-        run(std::integral_constant<int, 1>{}, top, here);
-      else if (here == 2)
-        run(std::integral_constant<int, 2>{}, top, here);
-      else
-        run(std::integral_constant<int, octet>{}, top, here);
     }
   }
 }
