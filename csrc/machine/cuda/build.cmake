@@ -94,6 +94,7 @@ function(relprop_add_cuda extension)
   target_include_directories(_cuda_emulated BEFORE PRIVATE csrc/machine/cuda/emulate)
   target_link_libraries(_cuda_emulated PRIVATE relprop_sources)
   target_compile_options(_cuda_emulated PRIVATE ${warnings} ${lightly})
+  target_precompile_headers(_cuda_emulated PRIVATE ${often_included})
   # Of this one file: it changes with every source, and what it is given to is compiled again.
   set_property(
     SOURCE csrc/bind/cuda/emulated.cpp
