@@ -7,17 +7,25 @@
 #include <utility>
 
 #include "machine/blas.h"
-#include "machine/registers.h"
+#include "machine/panel.h"
+#include "machine/turn.h"
 
 namespace relprop::cpu {
 namespace {
 
+using machine::across;
 using machine::Counted;
 using machine::Each;
 using machine::fetch;
 using machine::lanes;
+using machine::most_rows;
+using machine::multiply;
 using machine::read;
 using machine::Register;
+using machine::rows_at_once;
+using machine::transpose;
+using machine::Weights;
+using machine::width;
 using machine::write;
 
 // Below so many multiplications the work is done sooner than another thread is awake.
@@ -108,110 +116,6 @@ std::vector<Phase> phases_of(const WindowSize& size, Way way) {
     if (phase.places() > 0) phases.push_back(phase);
   }
   return phases;
-}
-
-// ---- the product of a panel of weights and a panel of sources ----
-
-// The product of `most_rows` rows of weights and `across` registers of places stays in registers.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int most_rows = 8;
-#else
-constexpr int most_rows = 4;
-#endif
-constexpr int across = 3;
-
-template <class T>
-constexpr Index width = across * lanes<T>;  // places of a product
-
-// Element (i, k) of a panel of weights, k = outer · inners + inner, is data[i · row + outer · outer_step + at[inner]].
-template <class T>
-struct Weights {
-  const T* data;
-  Index row, outers, outer_step, inners;
-  const Index* at;
-};
-
-#ifdef RELPROP_SHUFFLES
-// Of rows i and i + half, the halves of each pair of `half` lanes that belong to the other are exchanged: once for each
-// power of two, and columns are rows.
-template <class T, Index half, class Vector, int... lane>
-RELPROP_INLINE void exchange(Vector& a, Vector& b, Each<lane...>) {
-  constexpr int count = lanes<T>, by = half;
-  const Vector before = a;
-  a = __builtin_shufflevector(before, b, ((lane & by) == 0 ? lane : count + lane - by)...);
-  b = __builtin_shufflevector(before, b, ((lane & by) == 0 ? lane + by : count + lane)...);
-}
-template <class T, Index half, class Vector>
-RELPROP_INLINE void exchange(Vector* rows) {
-  if constexpr (half < lanes<T>) {
-    for (Index i = 0; i < lanes<T>; ++i)
-      if ((i & half) == 0) exchange<T, half>(rows[i], rows[i + half], Counted<lanes<T>>{});
-    exchange<T, 2 * half>(rows);
-  }
-}
-#endif
-
-// Column k < count of a square of `lanes` rows, `row` apart, is written to out[to[k] · step], as one register.
-template <class T>
-RELPROP_INLINE void transpose(const T* from, Index row, Index count, T* out, const Index* to, Index step) {
-#ifdef RELPROP_SHUFFLES
-  using Vector = typename Register<T>::type;
-  Vector rows[lanes<T>];
-  for (Index i = 0; i < lanes<T>; ++i) rows[i] = read<Vector>(from + i * row);
-  exchange<T, 1>(rows);
-  for (Index k = 0; k < count; ++k) write(rows[k], out + to[k] * step);
-#else
-  for (Index k = 0; k < count; ++k)
-    for (Index i = 0; i < lanes<T>; ++i) out[to[k] * step + i] = from[i * row + k];
-#endif
-}
-
-// sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sums and sources lie `stride` apart
-template <class T, int rows, int registers, int... v, int... i>
-void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add, Each<v...>, Each<i...>) {
-  using Vector = typename Register<T>::type;
-  struct {
-    Vector of[rows * registers];
-  } sum;
-  ((sum.of[i] = add ? read<Vector>(sums + i / registers * stride + i % registers * lanes<T>) : Vector{}), ...);
-  const Index row = weights.row, inners = weights.inners;
-  const Index* at = weights.at;
-  for (Index outer = 0; outer < weights.outers; ++outer) {
-    const T* w = weights.data + outer * weights.outer_step;
-    for (Index inner = 0; inner < inners; ++inner, sources += stride) {
-      const Vector seen[registers] = {read<Vector>(sources + v * lanes<T>)...};
-      const T* here = w + at[inner];
-      ((sum.of[i] += here[i / registers * row] * seen[i % registers]), ...);
-    }
-  }
-  (write(sum.of[i], sums + i / registers * stride + i % registers * lanes<T>), ...);
-}
-
-template <class T, int rows, int registers>
-void multiply(const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
-  multiply<T, rows, registers>(weights, sources, sums, stride, add, Counted<registers>{}, Counted<rows * registers>{});
-}
-
-template <class T, int rows>
-void multiply(Index registers, const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
-  if (registers == 1) return multiply<T, rows, 1>(weights, sources, sums, stride, add);
-  if (registers == 2) return multiply<T, rows, 2>(weights, sources, sums, stride, add);
-  multiply<T, rows, 3>(weights, sources, sums, stride, add);
-}
-
-template <class T>
-void multiply(Index rows, Index registers, const Weights<T>& weights, const T* sources, T* sums, Index stride, bool add) {
-  if constexpr (most_rows == 8)
-    if (rows == 8) return multiply<T, 8>(registers, weights, sources, sums, stride, add);
-  if (rows == 4) return multiply<T, 4>(registers, weights, sources, sums, stride, add);
-  if (rows == 3) return multiply<T, 3>(registers, weights, sources, sums, stride, add);
-  if (rows == 2) return multiply<T, 2>(registers, weights, sources, sums, stride, add);
-  multiply<T, 1>(registers, weights, sources, sums, stride, add);
-}
-
-// The most rows that one product takes when `left` are left.
-Index rows_at_once(Index left) {
-  return left >= most_rows ? most_rows : left >= 4 ? 4 : left;
 }
 
 // ---- the schedule ----
@@ -355,7 +259,7 @@ class WindowSums {
           const Weights<T> weights = form(phase, summands_[s].weight, group, row + at, taken, block, panel);
           for (Index first = 0; first < places; first += width<T>) {
             const Index registers = std::min<Index>(across, (places - first + lanes<T> - 1) / lanes<T>);
-            multiply(taken, registers, weights, sources + first, sums + at * most_places + first, most_places, add);
+            multiply(taken, registers, weights, sources + first, most_places, sums + at * most_places + first, most_places, add);
           }
           if (is_last) finish(phase, group, row + at, taken, stretches, count, sums + at * most_places);
         }

@@ -1,0 +1,78 @@
+// The product of a panel of weights, each of which meets a whole register, and a panel of sources.
+#pragma once
+
+#include "machine/registers.h"
+
+namespace relprop::machine {
+namespace {  // each instruction set has its own copy
+
+// The product of `most_rows` rows of weights and `across` registers of places stays in registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int most_rows = 8;
+#else
+constexpr int most_rows = 4;
+#endif
+constexpr int across = 3;
+
+template <class T>
+constexpr Index width = across * lanes<T>;  // places of a product
+
+// Element (i, k) of a panel, k = outer · inners + inner, is data[i · row + outer · outer_step + at[inner]].
+template <class T>
+struct Weights {
+  const T* data;
+  Index row, outers, outer_step, inners;
+  const Index* at;
+};
+
+// sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sources lie `stride` apart, those of sums
+// `apart`
+template <class T, int rows, int registers, int... v, int... i>
+void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add, Each<v...>, Each<i...>) {
+  using Vector = typename Register<T>::type;
+  struct {
+    Vector of[rows * registers];
+  } sum;
+  ((sum.of[i] = add ? read<Vector>(sums + i / registers * apart + i % registers * lanes<T>) : Vector{}), ...);
+  const Index row = weights.row, inners = weights.inners;
+  const Index* at = weights.at;
+  for (Index outer = 0; outer < weights.outers; ++outer) {
+    const T* w = weights.data + outer * weights.outer_step;
+    for (Index inner = 0; inner < inners; ++inner, sources += stride) {
+      const Vector seen[registers] = {read<Vector>(sources + v * lanes<T>)...};
+      const T* here = w + at[inner];
+      ((sum.of[i] += here[i / registers * row] * seen[i % registers]), ...);
+    }
+  }
+  (write(sum.of[i], sums + i / registers * apart + i % registers * lanes<T>), ...);
+}
+
+template <class T, int rows, int registers>
+void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
+  multiply<T, rows, registers>(weights, sources, stride, sums, apart, add, Counted<registers>{}, Counted<rows * registers>{});
+}
+
+template <class T, int rows>
+void multiply(Index registers, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
+  if (registers == 1) return multiply<T, rows, 1>(weights, sources, stride, sums, apart, add);
+  if (registers == 2) return multiply<T, rows, 2>(weights, sources, stride, sums, apart, add);
+  multiply<T, rows, 3>(weights, sources, stride, sums, apart, add);
+}
+
+template <class T>
+void multiply(Index rows, Index registers, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
+  if constexpr (most_rows == 8)
+    if (rows == 8) return multiply<T, 8>(registers, weights, sources, stride, sums, apart, add);
+  if (rows == 4) return multiply<T, 4>(registers, weights, sources, stride, sums, apart, add);
+  if (rows == 3) return multiply<T, 3>(registers, weights, sources, stride, sums, apart, add);
+  if (rows == 2) return multiply<T, 2>(registers, weights, sources, stride, sums, apart, add);
+  multiply<T, 1>(registers, weights, sources, stride, sums, apart, add);
+}
+
+// The most rows that one product takes when `left` are left.
+inline Index rows_at_once(Index left) {
+  return left >= most_rows ? most_rows : left >= 4 ? 4 : left;
+}
+
+}  // namespace
+}  // namespace relprop::machine
