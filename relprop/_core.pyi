@@ -48,6 +48,22 @@ class Chain:
 def dense_update(z: Any, w: Any, places: Any, by: Any) -> None:
     """z (n, o) += Σ_k by_k w[places_k] in place, for by and places (n, m): what changed inputs of a dense layer add."""
 
+def turned(w: Any) -> Any:
+    """A matrix that lies transposed, in C order."""
+
+def copied_forward(
+    x: Any, layers: list[tuple], w: Any, z: Any, rows: Any, first: Any, start: Any, values: Any, most: float
+) -> Any:
+    """What a dense layer w puts out for copies (b, outputs) of the samples x: walk k is copies first[k] to first[k + 1]
+    of sample rows[k], each the one before with `values` in a window from start on.
+
+    `layers` lead there, with y, and z at the end, as recorded: ("conv", windows, w, y), ("max_pool", windows, y),
+    ("activation", activation, y). None where a change reaches more than the share `most` of an image, or is not finite.
+    """
+
+def window_bounds(x: Any, others: Any, rows: Any) -> tuple[Any, Any]:
+    """(low, high), each (b, axes): where image k of x differs from image rows[k] of the others; 0 where nowhere."""
+
 def window_crop(x: Any, rows: Any, start: Any, size: tuple[int, ...], outside: float) -> Any:
     """Windows (b, c, *size): the k-th of image rows[k] of x (n, c, *axes), from start[k]; `outside` past its edges."""
 

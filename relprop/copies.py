@@ -3,7 +3,8 @@
 Occlusion and the perturbation metrics ask for thousands of copies of an image in which a feature or a patch is
 replaced. A convolution carries the change of a window into a window that is a kernel larger; a dense layer adds what
 the change is worth, (x' - x) W over the changed entries alone. Every value elsewhere is that of the sample itself,
-which the forward pass recorded.
+which the forward pass recorded. Where an image goes through a chain of layers to a dense one, a kernel carries windows
+all the way, and convolutions add what a change is worth too; other networks go layer by layer.
 
 Where features go one after the other a copy differs from the one before it in one place, and from the sample in many:
 then copies that follow each other are walked, several walks side by side, and each step is a change of the step before.
@@ -17,6 +18,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import pyref
+from pyref.layers.conv import conv_windows
+from pyref.layers.pool import max_pool_windows
 from pyref.layers.window import padding_pairs, per_axis, window_count
 from pyref.target import target_value
 from relprop import _core
@@ -27,11 +30,14 @@ __all__ = ["copied_output"]
 _WALKED = {pyref.Conv, pyref.MaxPool, pyref.AvgPool, pyref.Flatten, pyref.Dense, pyref.BatchNorm, pyref.Dropout}
 _WALKED |= {pyref.Add, pyref.Concat, *pyref.ACTIVATIONS.values()}
 _SAME_PLACES = ("activation", "batchnorm", "dropout")  # kinds whose output at a place reads that place alone
+_KNOWN_ACTIVATIONS = {*pyref.ACTIVATIONS.values()} - {pyref.PReLU}
 MOST = 0.6  # the share of an image from which on all of it is computed
 SPREAD = 24  # how many times a window a part may be whose zeros are multiplied too
 ROWS = 2**20  # bytes of weights up to which the rows of one copy's entries are read for it alone
 TURNED = 2**26  # bytes of weights up to which they are kept a second time, row after row
-WALKS = 32  # walks side by side
+WALKS = 32  # walks side by side, layer by layer
+STEPS = 64  # the most of a walk that goes through a chain of layers at once
+FOLLOWING = 0.75  # the share of copies from which on walks pay
 
 
 @dataclass(frozen=True)
@@ -71,22 +77,29 @@ def copied_output(run, rows, leaf_values):
     Shapes
         rows b whole numbers; leaf_values {leaf: (b, ...)}   →   (b,)
     Numerics
-        Equal in exact arithmetic. A dense layer that reads a change rounds as adding it to what was recorded does, and
-        in a walk as so many additions as it has steps.
+        Equal in exact arithmetic. A dense layer that reads a change, and a convolution of a chain, round as adding it
+        to what was recorded does, and in a walk as so many additions as it has steps.
     """
     rows = np.asarray(rows, np.int64)
     if any(array.dtype.kind in "iuO" for array in run.inputs.values()):
         return run.repeated(rows.tolist(), leaf_values).output
     changed = {run.leaves[name]: _change(run.record[run.leaves[name]], rows, v) for name, v in leaf_values.items()}
     changed = {ref: change for ref, change in changed.items() if change is not None}
-    if len(rows) >= 4 * WALKS and any(isinstance(change, Whole) for change in changed.values()):
-        found = _walked(run, rows, leaf_values)
-        if found is not None:
-            return found
-    most = max(1, run.fitting // 2)  # less: what one node puts out is in the caches when the next reads it
-    if len(rows) > most and any(isinstance(change, Whole) for change in changed.values()):
-        parts = [slice(k, k + most) for k in range(0, len(rows), most)]
-        return np.concatenate([copied_output(run, rows[p], {n: v[p] for n, v in leaf_values.items()}) for p in parts])
+    turned = vars(run).setdefault("_turned", {})  # as long as the run, in which weights stay what they are
+    found = _chained(run, rows, leaf_values, changed, turned)
+    if found is not None:
+        changed = found
+    elif any(isinstance(change, Whole) for change in changed.values()):
+        if len(rows) >= 4 * WALKS:
+            scores = _walked(run, rows, leaf_values, turned)
+            if scores is not None:
+                return scores
+        most = max(1, run.fitting // 2)  # less: what one node puts out is in the caches when the next reads it
+        if len(rows) > most:
+            parts = [slice(k, k + most) for k in range(0, len(rows), most)]
+            return np.concatenate(
+                [copied_output(run, rows[p], {n: v[p] for n, v in leaf_values.items()}) for p in parts]
+            )
     readers = Counter(i for node in run.network.nodes.values() for i in node.inputs)
     readers[run.output_ref] += 1
 
@@ -96,7 +109,7 @@ def copied_output(run, rows, leaf_values):
             if not readers[i]:  # nobody needs it any more, and its memory is still in the caches
                 changed.pop(i, None)
 
-    _carry(run, changed, rows, {}, forget)
+    _carry(run, changed, rows, turned, forget)
     S = changed.get(run.output_ref)
     return target_value(np.take(run.v, rows, axis=0), _whole(S, run.record[run.output_ref], rows))
 
@@ -114,7 +127,116 @@ def _carry(run, changed, rows, turned, done=lambda node: None):
         done(node)
 
 
-def _walked(run, rows, leaf_values):
+# ── layers in one go ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _chained(run, rows, leaf_values, changed, turned):
+    """{dense layer: its output} where one kernel carries the change of an image to it; None where none does.
+
+    Copies that differ from their samples in a window are walks of one step.
+    """
+    if len(changed) != 1:
+        return None
+    ((leaf, change),) = changed.items()
+    chain = None if isinstance(change, Entries) else _chain(run, leaf)
+    if chain is None:
+        return None
+    head = chain[-1]
+    if isinstance(change, Window):
+        y = _go(run.record, chain, turned, rows, np.arange(len(rows) + 1), change)
+    else:
+        y = _go_on(run, chain, turned, rows, leaf_values)
+    return None if y is None else {(head.name, 0): Whole(y)}
+
+
+def _chain(run, leaf):
+    """The nodes from a leaf to the first dense layer, where they are a chain that the kernel knows; else None."""
+    if not 3 <= run.record[leaf].ndim <= 5 or run.record[leaf].dtype not in (np.float32, np.float64):
+        return None
+    given, at, chain, is_flat = set(run.leaves.values()), leaf, [], False
+    while True:
+        readers = [node for node in run.network.nodes.values() if at in node.inputs]
+        if len(readers) != 1 or at == run.output_ref or len(readers[0].inputs) != 1 or readers[0].refs[0] in given:
+            return None
+        (node,) = readers
+        chain.append(node)
+        at, layer = node.refs[0], node.layer
+        match layer:
+            case pyref.Dense() if is_flat:
+                return chain if layer.w.flags.c_contiguous or layer.w.nbytes <= TURNED else None
+            case pyref.Flatten(start=1):
+                is_flat = True
+            case pyref.Dropout():
+                pass
+            case pyref.Conv(groups=1) | pyref.MaxPool() if not is_flat:
+                pass
+            case _ if type(layer) in _KNOWN_ACTIVATIONS and not is_flat:
+                pass
+            case _:
+                return None
+
+
+def _go(record, chain, turned, rows, first, change):
+    """What the dense layer at the end of a chain puts out for walks from samples of a record; None where a change is
+    not finite or becomes too large.
+
+    rows, first  walk k begins at sample rows[k], and is copies first[k] to first[k + 1] of the change
+    """
+    (*nodes, head) = chain
+    x, y = (np.ascontiguousarray(array) for array in (record[nodes[0].inputs[0]], record.output(head)))
+    layers: list[tuple] = []
+    seen = x
+    for node in nodes:
+        layer, out = node.layer, np.ascontiguousarray(record.output(node))
+        match layer:
+            case pyref.Conv():
+                windows = conv_windows(seen, layer.w, layer.stride, layer.padding, layer.dilation, layer.groups)
+                layers.append(("conv", windows, np.ascontiguousarray(layer.w), out))
+            case pyref.MaxPool():
+                of = layer.kernel, layer.stride, layer.padding, layer.dilation, layer.ceil_mode
+                layers.append(("max_pool", max_pool_windows(seen, *of), out))
+            case pyref.Flatten() | pyref.Dropout():
+                continue
+            case _:
+                layers.append(("activation", layer, out))
+        seen = out
+    w = _in_rows(turned, head.layer)
+    if any(array.dtype != x.dtype for array in (y, w, change.values, *(a for layer in layers for a in layer[2:]))):
+        return None
+    start = np.ascontiguousarray(change.start, np.int64)
+    return _core.copied_forward(x, layers, w, y, rows, first, start, change.values, MOST)
+
+
+def _go_on(run, chain, turned, rows, leaf_values):
+    """The same for copies of which most differ from the one before in one place: they are cut into walks,
+    whose first copies are evaluated wholly."""
+    if len(leaf_values) != 1:
+        return None
+    ((name, values),) = leaf_values.items()
+    low, high = _core.window_bounds(values, values, np.maximum(np.arange(len(rows)) - 1, 0))
+    follows = np.append(False, rows[1:] == rows[:-1]) & (high - low <= 1).all(axis=1)
+    if follows.mean() < FOLLOWING:
+        return None
+    begins, since = np.flatnonzero(~follows), np.arange(len(rows))
+    since -= np.repeat(begins, np.diff(np.append(begins, len(rows))))
+    follows &= since % STEPS > 0
+    begins, steps = np.flatnonzero(~follows), np.flatnonzero(follows)
+    now = run.repeated(rows[begins].tolist(), {name: values[begins]})
+    start = low[steps]
+    window = _gather(values, steps, start, (1,) * start.shape[1])
+    first = np.searchsorted(steps, np.append(begins, len(rows)))
+    found = _go(now.record, chain, turned, np.arange(len(begins)), first, Window(window, start))
+    if found is None:
+        return None
+    y = np.empty((len(rows), found.shape[1]), found.dtype)
+    y[begins], y[steps] = now.record.output(chain[-1]), found
+    return y
+
+
+# ── layers one by one ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _walked(run, rows, leaf_values, turned):
     """The same for copies that differ from the one before in one place of an image; None where they do not.
 
     The copies are cut into walks of equal length. The first of each is evaluated wholly, and its record becomes that of
@@ -130,7 +252,7 @@ def _walked(run, rows, leaf_values):
         return None
     steps = -(-len(rows) // WALKS)
     index = np.minimum(np.arange(WALKS)[:, None] * steps + np.arange(steps), len(rows) - 1)
-    ref, walks, turned = run.leaves[name], np.arange(WALKS), {}
+    ref, walks = run.leaves[name], np.arange(WALKS)
     values = np.ascontiguousarray(values)
     now = run.repeated(rows[index[:, 0]].tolist(), {name: values[index[:, 0]]})
     scores = np.empty(len(rows), now.output.dtype)
@@ -162,30 +284,29 @@ def _write(base, change):
 
 def _change(base, rows, values):
     """What differs from the samples: a window of an image, entries of a vector, all, or nothing (None)."""
-    b = len(rows)
+    if 3 <= base.ndim <= 5:
+        low, high = _core.window_bounds(values, base, rows)
+        size = (high - low).max(axis=0)
+        if not size.any():
+            return None
+        if np.prod(size) > MOST * np.prod(base.shape[2:]):
+            return Whole(values)
+        start = np.minimum(low, np.array(base.shape[2:]) - size)
+        return Window(_gather(values, np.arange(len(rows)), start, size), start)
     differs = values != np.take(base, rows, axis=0)
     if not differs.any():
         return None
-    if base.ndim == 2:
-        m = int(differs.sum(axis=1).max())
-        if m > MOST * base.shape[1]:
-            return Whole(values)
+    if base.ndim != 2:
+        return Whole(values)
+    counts = differs.sum(axis=1)
+    m = int(counts.max())
+    if m > MOST * base.shape[1]:
+        return Whole(values)
+    if (counts == m).all():
+        places = np.nonzero(differs)[1].reshape(-1, m)
+    else:
         places = np.argsort(~differs, axis=1, kind="stable")[:, :m]
-        return Entries(np.take_along_axis(values, places, axis=1), places)
-    if not 3 <= base.ndim <= 5:
-        return Whole(values)
-    start, size = np.zeros((b, base.ndim - 2), dtype=int), []
-    for axis in range(base.ndim - 2):
-        other = tuple(a for a in range(1, base.ndim) if a != axis + 2)
-        along = differs.any(axis=other)
-        length = along.shape[1]
-        first = np.where(along.any(axis=1), along.argmax(axis=1), 0)
-        last = np.where(along.any(axis=1), length - 1 - along[:, ::-1].argmax(axis=1), 0)
-        size.append(int((last - first).max()) + 1)
-        start[:, axis] = np.minimum(first, length - size[-1])
-    if np.prod(size) > MOST * np.prod(base.shape[2:]):
-        return Whole(values)
-    return Window(_gather(values, np.arange(b), start, size), start)
+    return Entries(np.take_along_axis(values, places, axis=1), places)
 
 
 # ── one node ───────────────────────────────────────────────────────────────────────────────────────────
@@ -366,7 +487,7 @@ def _in_rows(turned, layer):
     if layer.w.flags.c_contiguous:
         return layer.w
     if layer not in turned:
-        turned[layer] = np.ascontiguousarray(layer.w)
+        turned[layer] = _core.turned(layer.w)
     return turned[layer]
 
 

@@ -16,6 +16,7 @@
 #include "relprop/lstm.h"
 #include "relprop/merge.h"
 #include "relprop/norm.h"
+#include "relprop/occlusion.h"
 #include "relprop/pool.h"
 #include "relprop/reduce.h"
 #include "relprop/softmax.h"
@@ -349,6 +350,58 @@ void windows() {
   }
 }
 
+// Windows over an image, with less padding than a kernel has places.
+Windows draw_windows(const Index* lengths) {
+  Windows w{};
+  for (int a = 0; a < window_axes; ++a) {
+    w.lengths[a] = lengths[a];
+    w.kernel[a] = draw(1, 3);
+    w.stride[a] = draw(1, 3);
+    w.dilation[a] = draw(1, 2);
+    w.before[a] = draw(0, w.kernel[a] - 1);
+    const Index after = draw(0, w.kernel[a] - 1);
+    if ((w.kernel[a] - 1) * w.dilation[a] >= lengths[a] + w.before[a] + after) w.kernel[a] = 1;
+    w.counts[a] = (lengths[a] + w.before[a] + after - (w.kernel[a] - 1) * w.dilation[a] - 1) / w.stride[a] + 1;
+  }
+  return w;
+}
+
+// Walks of one step and of several, through a convolution, an activation and a maximum; windows reach over edges.
+template <class T>
+void copies() {
+  const Index samples = draw(1, 3), channels[] = {draw(1, 3), draw(1, 19)}, lengths[] = {draw(1, 2), draw(1, 9), draw(1, 9)};
+  const Windows conv = draw_windows(lengths), pool = draw_windows(conv.counts);
+  const auto places = [](const Index* l) { return l[0] * l[1] * l[2]; };
+  const Index inputs = channels[1] * places(pool.counts), outputs = draw(1, 150);
+  const auto x = array<T>(samples * channels[0] * places(lengths)), w = array<T>(channels[0] * channels[1] * places(conv.kernel)),
+             z = array<T>(samples * channels[1] * places(conv.counts)), a = array<T>(samples * channels[1] * places(conv.counts)),
+             y = array<T>(samples * inputs), last = array<T>(inputs * outputs), z_last = array<T>(samples * outputs);
+  const auto image = [](const auto& v, Index c, const Index* l) { return Image<T>{v.get(), c, {l[0], l[1], l[2]}}; };
+  const CopiedChain<T> chain{samples,
+                             {image(x, channels[0], lengths), image(z, channels[1], conv.counts), image(a, channels[1], conv.counts),
+                              image(y, channels[1], pool.counts)},
+                             {CopiedConv<T>{conv, w.get()}, AnyActivation<T>(math::ReLU<T>{}), CopiedMaxPool{pool}},
+                             outputs,
+                             last.get(),
+                             z_last.get()};
+  std::vector<Index> rows, first{0}, start;
+  for (Index n = 0; n < samples; ++n) {
+    rows.push_back(n);
+    first.push_back(first.back() + draw(0, 4));
+  }
+  for (Index k = 0; k < first.back(); ++k)
+    for (const Index length : lengths) start.push_back(draw(-2, length));
+  Walks<T> walks{samples, rows.data(), first.data(), start.data(), {draw(1, 2), draw(1, 3), draw(1, 3)}, nullptr};
+  const auto values = array<T>(first.back() * channels[0] * places(walks.size)), out = array<T>(first.back() * outputs);
+  walks.values = values.get();
+  copied_forward(chain, walks, 1e9, out.get());
+  const ImageSize size{first.back(), channels[0], {walks.size[0], walks.size[1], walks.size[2]}};
+  std::vector<Index> of(static_cast<std::size_t>(size.count), 0), low(3 * of.size()), high(3 * of.size());
+  if (size.count > 0) difference_bounds(size, read(values), of.data(), read(values), low.data(), high.data());
+  const auto to = array<T>(inputs * outputs);
+  turned(inputs, outputs, read(last), to.get());
+}
+
 // Sequences (samples, steps, width), and states with one step more.
 template <class T>
 struct Sequence {
@@ -412,6 +465,7 @@ void once() {
   merge<T>();
   batchnorm<T>();
   rows<T>();
+  copies<T>();
 }
 
 // What takes longer: each rule on each layer of matrix products.

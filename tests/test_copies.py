@@ -216,9 +216,9 @@ def test_only_what_a_change_reaches_is_computed():
     network = pyref.Network.sequential(
         [
             pyref.Conv(rng.normal(size=(2, 1, 3, 3))),
-            pyref.Conv(rng.normal(size=(3, 2, 3, 3))),
+            pyref.Conv(rng.normal(size=(4, 1, 3, 3)), groups=2),
             pyref.Flatten(),
-            pyref.Dense(rng.normal(size=(3 * 24 * 24, 2))),
+            pyref.Dense(rng.normal(size=(4 * 24 * 24, 2))),
         ],
         shape=(1, 28, 28),
     )

@@ -98,6 +98,31 @@ void meet_rows(const T* a, const T* w, Index apart, Index length, T* out, bool a
   }
 }
 
+// z (columns) += Σ_k by_k w[places_k], rows of w `apart` from one another
+constexpr Index registers_at_once = 8;
+template <class T>
+constexpr Index outputs_at_once = registers_at_once * machine::lanes<T>;
+template <class T>
+void add_rows(Index columns, Index count, const Index* places, const T* by, const T* w, Index apart, T* z) {
+  using Vector = typename machine::Register<T>::type;
+  if (columns < outputs_at_once<T>) {
+    for (Index k = 0; k < count; ++k)
+      for (Index o = 0; o < columns && by[k] != 0; ++o) z[o] += by[k] * w[places[k] * apart + o];
+    return;
+  }
+  Vector sums[registers_at_once];
+  for (Index r = 0; r < registers_at_once; ++r) sums[r] = machine::read<Vector>(z + r * machine::lanes<T>);
+  for (Index k = 0; k < count; ++k) {
+    if (by[k] == 0) continue;
+    const T *row = w + places[k] * apart, *next = w + places[std::min(k + 4, count - 1)] * apart;
+    for (Index r = 0; r < registers_at_once; ++r) {
+      machine::fetch(next + r * machine::lanes<T>);
+      sums[r] += by[k] * machine::read<Vector>(row + r * machine::lanes<T>);
+    }
+  }
+  for (Index r = 0; r < registers_at_once; ++r) machine::write(sums[r], z + r * machine::lanes<T>);
+}
+
 // C = A B, or C += A B where add
 template <class T>
 void times(const Matrix<T>& A, const Matrix<T>& B, T* C, Index stride, bool add = false) {
@@ -311,15 +336,9 @@ template <class Isa, class T>
 void for_isa::dense_update(Isa, Index samples, Index count, Index outputs, const Index* places, const T* by, const T* w, T* z) {
   const Index grain = std::max<Index>(1, (1 << 16) / std::max<Index>(1, count * outputs));
   machine::parallel(samples, grain, [&](Index from, Index to) {
-    for (Index n = from; n < to; ++n) {
-      T* out = z + n * outputs;
-      for (Index k = n * count; k < (n + 1) * count; ++k) {
-        const T factor = by[k];
-        if (factor == 0) continue;
-        const T* row = w + places[k] * outputs;
-        for (Index o = 0; o < outputs; ++o) out[o] += factor * row[o];
-      }
-    }
+    for (Index n = from; n < to; ++n)
+      for (Index o = 0; o < outputs; o += outputs_at_once<T>)
+        add_rows(std::min(outputs_at_once<T>, outputs - o), count, places + n * count, by + n * count, w + o, outputs, z + n * outputs + o);
   });
 }
 
