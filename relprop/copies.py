@@ -213,8 +213,7 @@ def _go_on(run, chain, turned, rows, leaf_values):
     if len(leaf_values) != 1:
         return None
     ((name, values),) = leaf_values.items()
-    low, high = _core.window_bounds(values, values, np.maximum(np.arange(len(rows)) - 1, 0))
-    follows = np.append(False, rows[1:] == rows[:-1]) & (high - low <= 1).all(axis=1)
+    follows, place = _following(rows, values)
     if follows.mean() < FOLLOWING:
         return None
     begins, since = np.flatnonzero(~follows), np.arange(len(rows))
@@ -222,7 +221,7 @@ def _go_on(run, chain, turned, rows, leaf_values):
     follows &= since % STEPS > 0
     begins, steps = np.flatnonzero(~follows), np.flatnonzero(follows)
     now = run.repeated(rows[begins].tolist(), {name: values[begins]})
-    start = low[steps]
+    start = place[steps]
     window = _gather(values, steps, start, (1,) * start.shape[1])
     first = np.searchsorted(steps, np.append(begins, len(rows)))
     found = _go(now.record, chain, turned, np.arange(len(begins)), first, Window(window, start))
@@ -231,6 +230,12 @@ def _go_on(run, chain, turned, rows, leaf_values):
     y = np.empty((len(rows), found.shape[1]), found.dtype)
     y[begins], y[steps] = now.record.output(chain[-1]), found
     return y
+
+
+def _following(rows, values):
+    """Whether each copy differs from the one before in one place at most, and in which: (b,) and (b, axes)."""
+    low, high = _core.window_bounds(values, values, np.maximum(np.arange(len(rows)) - 1, 0))
+    return np.append(False, rows[1:] == rows[:-1]) & (high - low <= 1).all(axis=1), low
 
 
 # ── layers one by one ──────────────────────────────────────────────────────────────────────────────────
@@ -245,10 +250,7 @@ def _walked(run, rows, leaf_values, turned):
     if len(leaf_values) != 1 or any(type(node.layer) not in _WALKED for node in run.network.nodes.values()):
         return None
     ((name, values),) = leaf_values.items()
-    if values.ndim != 4:
-        return None
-    moved = (values[1:] != values[:-1]).any(axis=1).reshape(len(values) - 1, -1)
-    if np.median(moved.sum(axis=1)) > 1:
+    if values.ndim != 4 or _following(rows, values)[0].mean() < FOLLOWING:
         return None
     steps = -(-len(rows) // WALKS)
     index = np.minimum(np.arange(WALKS)[:, None] * steps + np.arange(steps), len(rows) - 1)
@@ -293,19 +295,17 @@ def _change(base, rows, values):
             return Whole(values)
         start = np.minimum(low, np.array(base.shape[2:]) - size)
         return Window(_gather(values, np.arange(len(rows)), start, size), start)
+    if base.ndim == 2:
+        low, high = _core.window_bounds(values[:, None], base[:, None], rows)
+        if (high - low).max() == 1:
+            return Entries(np.take_along_axis(values, low, axis=1), low)
     differs = values != np.take(base, rows, axis=0)
     if not differs.any():
         return None
-    if base.ndim != 2:
+    m = int(differs.reshape(len(rows), -1).sum(axis=1).max())
+    if base.ndim != 2 or m > MOST * base.shape[1]:
         return Whole(values)
-    counts = differs.sum(axis=1)
-    m = int(counts.max())
-    if m > MOST * base.shape[1]:
-        return Whole(values)
-    if (counts == m).all():
-        places = np.nonzero(differs)[1].reshape(-1, m)
-    else:
-        places = np.argsort(~differs, axis=1, kind="stable")[:, :m]
+    places = np.argsort(~differs, axis=1, kind="stable")[:, :m]
     return Entries(np.take_along_axis(values, places, axis=1), places)
 
 
