@@ -17,16 +17,32 @@ namespace relprop::bind {
 // A length that an argument must have; `any` fits all.
 constexpr Index any = -1;
 
-// Raises pyref.check.check_shape's ValueError unless x has the expected shape.
-inline void check_shape(const char* name, const py::array& x, const std::vector<Index>& expected) {
-  bool fits = static_cast<std::size_t>(x.ndim()) == expected.size();
-  for (std::size_t d = 0; fits && d < expected.size(); ++d)
-    fits = expected[d] == any || expected[d] == static_cast<Index>(x.shape(static_cast<int>(d)));
+// A tuple of Python's for a shape.
+inline py::tuple shape_tuple(const std::vector<Index>& shape) {
+  py::tuple lengths(shape.size());
+  for (std::size_t d = 0; d < shape.size(); ++d) lengths[d] = shape[d];
+  return lengths;
+}
+
+// An array of NumPy's with a shape, for what only asks that.
+inline py::object stand_in(const std::vector<Index>& shape) {
+  const auto numpy = py::module_::import("numpy");
+  return numpy.attr("broadcast_to")(numpy.attr("float32")(0), shape_tuple(shape));
+}
+
+// Raises pyref.check.check_shape's ValueError unless what is called `name` has the expected shape.
+inline void check_shape(const char* name, const std::vector<Index>& shape, const std::vector<Index>& expected) {
+  bool fits = shape.size() == expected.size();
+  for (std::size_t d = 0; fits && d < expected.size(); ++d) fits = expected[d] == any || expected[d] == shape[d];
   if (fits) return;
   py::tuple wanted(expected.size());
   for (std::size_t d = 0; d < expected.size(); ++d)
     wanted[d] = expected[d] == any ? py::object(py::none()) : py::object(py::int_(expected[d]));
-  py::module_::import("pyref.check").attr("check_shape")(name, x, wanted);
+  py::module_::import("pyref.check").attr("check_shape")(name, stand_in(shape), wanted);
+}
+inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
+inline void check_shape(const char* name, const py::array& x, const std::vector<Index>& expected) {
+  check_shape(name, shape_of(x), expected);
 }
 
 // The argument as a NumPy array of float32 or float64; pyref.check.check_float's TypeError for any other.
@@ -110,21 +126,6 @@ const Account<T>* pointer(const std::optional<Account<T>>& account) {
 template <class T>
 Packed<T> empty(const std::vector<Index>& shape) {
   return Packed<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
-}
-
-inline std::vector<Index> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
-
-// A tuple of Python's for a shape.
-inline py::tuple shape_tuple(const std::vector<Index>& shape) {
-  py::tuple lengths(shape.size());
-  for (std::size_t d = 0; d < shape.size(); ++d) lengths[d] = shape[d];
-  return lengths;
-}
-
-// An array of NumPy's with a shape, for what only asks that.
-inline py::object stand_in(const std::vector<Index>& shape) {
-  const auto numpy = py::module_::import("numpy");
-  return numpy.attr("broadcast_to")(numpy.attr("float32")(0), shape_tuple(shape));
 }
 
 inline py::array spread(const py::array& v, const std::vector<Index>& shape) {
@@ -276,8 +277,10 @@ struct InHostMemory {
   static Array or_none(const char* name, const py::object& x, const std::vector<Index>& shape) {
     return x.is_none() ? or_none(name, x) : array(name, x, shape);
   }
+  static Array nothing() { return or_none("", py::none()); }
   static Array spread(const Array& x, const std::vector<Index>& shape) { return bind::spread(x, shape); }
-  static void check_sample(const char*, const std::vector<Index>&) {}  // of any size
+  static void check_sample(const char*, const std::vector<Index>&) {}       // of any size
+  static void check_compiled(bool, const char*, std::size_t) {}  // pyref's is the answer to what is not compiled
 
   // New arrays of the shapes, in the widest dtype, which f(on, pointers to the numbers of `arrays`, pointers to the new
   // ones) fills without the GIL. It holds by value what it uses, so that a chain may call it again; `unread` are what the

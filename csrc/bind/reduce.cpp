@@ -57,14 +57,12 @@ AnyBoxes pooling(const char* of_pyref, const py::array& x, const py::tuple& sett
 
 AnyBoxes reduction(const py::array& x, const py::object& axes, bool keepdims, bool is_mean) {
   return remembered<Boxes>(py::make_tuple(x.attr("shape"), axes, int{keepdims}, int{is_mean}), [&] {
-    const auto of_pyref = py::module_::import("pyref.layers.reduce");
-    const auto summed = numbers(of_pyref.attr("sample_axes")(x, axes));
-    const auto shape = numbers(of_pyref.attr("reduced_shape")(x, axes, keepdims));
+    const auto reduced = reduced_axes(shape_of(x), axes, keepdims);
     Boxes made;
-    made.shape.assign(shape.begin() + 1, shape.end());
+    made.shape = reduced.shape;
     Index n = 1, boxes = 1;
     for (int a = 1; a < x.ndim(); ++a) {
-      const bool is_summed = std::count(summed.begin(), summed.end(), a) > 0;
+      const bool is_summed = reduced.is_summed[static_cast<std::size_t>(a)];
       made.lengths.push_back(x.shape(a));
       made.counts.push_back(is_summed ? 1 : x.shape(a));
       made.start.push_back(is_summed ? std::vector<Index>{0} : std::vector<Index>{});
@@ -107,40 +105,37 @@ class Size {
   cpu::BoxSize size_;
 };
 
-struct Host : InHostMemory {
-  static AnyBoxes over_axes(const py::array& x, const py::object& axes, bool keepdims, bool is_mean) {
-    return reduction(x, axes, keepdims, is_mean);
-  }
-  static AnyBoxes average(const py::array& x, const AverageSettings& s) {
-    return pooling("avg_pool_boxes", x, py::make_tuple(s.kernel, s.stride, s.padding, int{s.ceil_mode}, int{s.count_include_pad}));
-  }
-  static AnyBoxes adaptive(const py::array& x, const py::object& output_size) {
-    return pooling("adaptive_avg_pool_boxes", x, py::make_tuple(output_size));
-  }
+using AnySize = std::shared_ptr<const Size>;
 
-  static py::object forward(const char*, const py::array& x, const AnyBoxes& boxes) {
-    return bind::filled<Repeats::yes>({x}, {shape_after(x, *boxes)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
-      using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      cpu::reduce_forward(of->size(), in[0], of->template weights<T>().data(), out[0]);
-    })[0];
+struct Kernels : AsGiven {
+  template <class T>
+  static void forward(const AnySize& of, const T* x, const T*, const T*, T* z) {
+    cpu::reduce_forward(of->size(), x, of->weights<T>().data(), z);
   }
-
-  static py::object gradient(const char*, const py::array& x, const AnyBoxes& boxes, const py::object& G_) {
-    const auto G = array("G", G_, shape_after(x, *boxes));
-    return bind::filled<Repeats::yes>({G}, {shape_of(x)}, [of = std::make_shared<const Size>(x, boxes)](auto in, auto out) {
-      using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      cpu::reduce_gradient(of->size(), of->template weights<T>().data(), in[0], out[0]);
-    })[0];
+  template <class T>
+  static void gradient(const AnySize& of, const T*, const T* G, T* G_x) {
+    cpu::reduce_gradient(of->size(), of->weights<T>().data(), G, G_x);
   }
+  template <class T, class... Rest>
+  static void relevance(const AnySize& of, const T* x, const T*, const T*, const Rest&... rest) {
+    cpu::reduce_relevance(of->size(), x, of->weights<T>().data(), rest...);
+  }
+};
 
-  static py::object relevance(const char*, const py::array& x, const AnyBoxes& boxes, const py::object& R, const py::object& rule,
-                              const py::object& z, const py::object& account) {
-    const auto kernel = [of = std::make_shared<const Size>(x, boxes)](auto in, auto, auto, auto arrived, const auto& acting,
-                                                                      const auto& bounds, auto known, auto kept, auto* out) {
-      using T = std::remove_pointer_t<decltype(out)>;
-      cpu::reduce_relevance(of->size(), in, of->template weights<T>().data(), arrived, acting, bounds, known, kept, out);
-    };
-    return affine_relevance(shape_after(x, *boxes), x, std::nullopt, std::nullopt, R, rule, z, account, kernel);
+Layer<AnySize> layer_of(const py::array& x, const AnyBoxes& boxes) {
+  return {std::make_shared<const Size>(x, boxes), shape_after(x, *boxes)};
+}
+
+struct Host : Unweighted<LayersInHostMemory<Kernels>> {
+  static Layer<AnySize> over_axes(const py::array& x, const py::object& axes, bool keepdims, bool is_mean) {
+    return layer_of(x, reduction(x, axes, keepdims, is_mean));
+  }
+  static Layer<AnySize> average(const py::array& x, const AverageSettings& s) {
+    const auto settings = py::make_tuple(s.kernel, s.stride, s.padding, int{s.ceil_mode}, int{s.count_include_pad});
+    return layer_of(x, pooling("avg_pool_boxes", x, settings));
+  }
+  static Layer<AnySize> adaptive(const py::array& x, const py::object& output_size) {
+    return layer_of(x, pooling("adaptive_avg_pool_boxes", x, py::make_tuple(output_size)));
   }
 };
 

@@ -11,6 +11,19 @@ struct AverageSettings {
   bool ceil_mode, count_include_pad;
 };
 
+// Which axes are summed over, and the shape after the samples.
+struct ReducedAxes {
+  std::vector<bool> is_summed;
+  std::vector<Index> shape;
+};
+inline ReducedAxes reduced_axes(const std::vector<Index>& x, const py::object& axes, bool keepdims) {
+  const auto of_pyref = py::module_::import("pyref.layers.reduce");
+  ReducedAxes made{std::vector<bool>(x.size()), numbers(of_pyref.attr("reduced_shape")(stand_in(x), axes, keepdims))};
+  for (const Index axis : numbers(of_pyref.attr("sample_axes")(stand_in(x), axes))) made.is_summed[static_cast<std::size_t>(axis)] = true;
+  made.shape.erase(made.shape.begin());
+  return made;
+}
+
 // A Door takes arrays as door.h says, and has the boxes that are summed:
 //
 //   over_axes(x, axes, keepdims, is_mean)   average(x, settings)   adaptive(x, output_size)

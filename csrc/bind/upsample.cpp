@@ -7,14 +7,18 @@ using namespace relprop::bind;
 
 namespace {
 
-// The geometry in one dtype, as the kernels take it.
+// The geometry of an image, and in one dtype as the kernels take it.
+struct Stretched {
+  Index samples, channels;
+  std::shared_ptr<const UpsampleGeometry> geometry;
+};
 template <class T>
 class SizeFor {
  public:
-  SizeFor(const std::vector<Index>& x, const UpsampleGeometry& geometry) {
-    for (const auto& taps : geometry.there) there_.push_back(of(taps));
-    for (const auto& taps : geometry.back) back_.push_back(of(taps));
-    size_ = {x[0], x[1], static_cast<int>(there_.size()), there_.data(), back_.data()};
+  explicit SizeFor(const Stretched& from) {
+    for (const auto& taps : from.geometry->there) there_.push_back(of(taps));
+    for (const auto& taps : from.geometry->back) back_.push_back(of(taps));
+    size_ = {from.samples, from.channels, static_cast<int>(there_.size()), there_.data(), back_.data()};
   }
   SizeFor(const SizeFor&) = delete;
   const UpsampleSize<T>& size() const { return size_; }
@@ -30,39 +34,26 @@ class SizeFor {
   UpsampleSize<T> size_;
 };
 
-struct Host : InHostMemory {
-  using Layer = std::shared_ptr<const UpsampleGeometry>;
-
-  static Layer layer(const char*, const py::array& x, const py::object& size, const py::object& mode, const py::object& align_corners) {
-    return upsample_geometry(x, size, mode, align_corners);
+struct Kernels : AsGiven {
+  template <class T>
+  static void forward(const Stretched& of, const T* x, const T*, const T*, T* z) {
+    cpu::upsample_forward(SizeFor<T>(of).size(), x, z);
   }
-
-  static py::object forward(const char*, const py::array& x, const Layer& layer) {
-    const auto shape = shape_of(x);
-    return bind::filled<Repeats::yes>({x}, {upsampled_shape(shape, *layer)}, [shape, layer](auto in, auto out) {
-      using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      cpu::upsample_forward(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
-    })[0];
+  template <class T>
+  static void gradient(const Stretched& of, const T*, const T* G, T* G_x) {
+    cpu::upsample_gradient(SizeFor<T>(of).size(), G, G_x);
   }
-
-  static py::object gradient(const char*, const py::array& x, const Layer& layer, const py::object& G_) {
-    const auto shape = shape_of(x);
-    const auto G = array("G", G_, upsampled_shape(shape, *layer));
-    return bind::filled<Repeats::yes>({G, x}, {shape}, [shape, layer](auto in, auto out) {
-      using T = std::remove_pointer_t<std::decay_t<decltype(out[0])>>;
-      cpu::upsample_gradient(SizeFor<T>(shape, *layer).size(), in[0], out[0]);
-    })[0];
+  template <class T, class... Rest>
+  static void relevance(const Stretched& of, const T* x, const T*, const T*, const Rest&... rest) {
+    cpu::upsample_relevance(SizeFor<T>(of).size(), x, rest...);
   }
+};
 
-  static py::object relevance(const char*, const py::array& x, const Layer& layer, const py::object& R, const py::object& rule,
-                              const py::object& z, const py::object& account) {
-    const auto shape = shape_of(x);
-    const auto kernel = [shape, layer](auto in, auto, auto, auto arrived, const auto& acting, const auto& bounds, auto known,
-                                       auto kept, auto* out) {
-      using T = std::remove_pointer_t<decltype(out)>;
-      cpu::upsample_relevance(SizeFor<T>(shape, *layer).size(), in, arrived, acting, bounds, known, kept, out);
-    };
-    return affine_relevance(upsampled_shape(shape, *layer), x, std::nullopt, std::nullopt, R, rule, z, account, kernel);
+struct Host : Unweighted<LayersInHostMemory<Kernels>> {
+  static Layer<Stretched> layer(const char*, const py::array& x, const py::object& size, const py::object& mode,
+                                const py::object& align_corners) {
+    const auto geometry = upsample_geometry(shape_of(x), size, mode, align_corners);
+    return {{x.shape(0), x.shape(1), geometry}, upsampled_shape(shape_of(x), *geometry)};
   }
 };
 

@@ -36,17 +36,16 @@ inline TapsOf transposed(const TapsOf& taps) {
   return back;
 }
 
-// x has a shape and as many axes; what pyref refuses is raised.
-inline std::shared_ptr<const UpsampleGeometry> upsample_geometry(const py::object& x, const py::object& size, const py::object& mode,
-                                                                 const py::object& align_corners) {
-  const py::tuple shape(x.attr("shape"));
+// What pyref refuses is raised.
+inline std::shared_ptr<const UpsampleGeometry> upsample_geometry(const std::vector<Index>& x, const py::object& size,
+                                                                 const py::object& mode, const py::object& align_corners) {
   const bool corners = py::cast<bool>(py::bool_(align_corners));
-  return remembered<UpsampleGeometry>(py::make_tuple(shape, size, mode, int{corners}), [&] {
+  return remembered<UpsampleGeometry>(py::make_tuple(shape_tuple(x), size, mode, int{corners}), [&] {
     const auto pyref = py::module_::import("pyref.layers.upsample");
-    const py::tuple rows = pyref.attr("upsample_rows")(x, size, mode, corners);
+    const py::tuple rows = pyref.attr("upsample_rows")(stand_in(x), size, mode, corners);
     UpsampleGeometry made;
     for (std::size_t a = 0; a < rows.size(); ++a) {
-      TapsOf taps{py::cast<Index>(shape[a + 2]), 0};
+      TapsOf taps{x[a + 2], 0};
       for (py::handle row : rows[a]) {
         for (py::handle each : row) {
           const auto tap = py::reinterpret_borrow<py::tuple>(each);

@@ -2,34 +2,35 @@
 #pragma once
 
 #include "cuda/affine.h"
+#include "relprop/window.h"
 
 namespace relprop::cuda {
 
-// One axis of a convolution: places, positions, taps and how they meet.
-struct ConvAxis {
-  int length, count, kernel, stride, before, dilation;
-};
+// A map or its like over windows.
+template <class Map>
+void set_windows(Map& map, const cpu::Windows& windows) {
+  for (int d = 0; d < cpu::window_axes; ++d) {
+    map.lengths[d] = static_cast<int>(windows.lengths[d]);
+    map.counts[d] = static_cast<int>(windows.counts[d]);
+    map.kernel[d] = static_cast<int>(windows.kernel[d]);
+    map.stride[d] = static_cast<int>(windows.stride[d]);
+    map.before[d] = static_cast<int>(windows.before[d]);
+    map.dilation[d] = static_cast<int>(windows.dilation[d]);
+  }
+}
 
 // x (samples, groups · inputs, places), z (samples, groups · outputs, positions), w (groups · outputs, inputs, taps).
-inline AffineMap conv_map(Index samples, int groups, int inputs, int outputs, const ConvAxis* axes, int rank) {
+inline AffineMap conv_map(const cpu::WindowSize& size) {
   AffineMap map{};
-  map.samples = samples;
-  map.groups = groups;
-  map.inputs = inputs;
-  map.outputs = outputs;
-  for (int d = 0; d < 3; ++d) {
-    const ConvAxis axis = d < 3 - rank ? ConvAxis{1, 1, 1, 1, 0, 1} : axes[d - (3 - rank)];
-    map.lengths[d] = axis.length;
-    map.counts[d] = axis.count;
-    map.kernel[d] = axis.kernel;
-    map.stride[d] = axis.stride;
-    map.before[d] = axis.before;
-    map.dilation[d] = axis.dilation;
-  }
+  map.samples = size.samples;
+  map.groups = static_cast<int>(size.groups);
+  map.inputs = static_cast<int>(size.image_channels / size.groups);
+  map.outputs = static_cast<int>(size.window_channels / size.groups);
+  set_windows(map, size.windows);
   map.w_tap = 1;
   map.w_input = map.taps();
-  map.w_output = map.w_input * inputs;
-  map.w_group = map.w_output * outputs;
+  map.w_output = map.w_input * map.inputs;
+  map.w_group = map.w_output * map.outputs;
   return map;
 }
 

@@ -7,15 +7,14 @@
 
 namespace relprop::cuda {
 
-// axes: of the convolution whose adjoint this is, so that `length` is of z and `count` of x.
+// size: of the convolution whose adjoint this is, whose image is z.
 // x (samples, groups · inputs, places), z (samples, groups · outputs, positions), w (groups · inputs, outputs, taps).
-inline AffineMap conv_transpose_map(Index samples, int groups, int inputs, int outputs, const ConvAxis* axes, int rank) {
-  AffineMap map = conv_map(samples, groups, inputs, outputs, axes, rank);
+inline AffineMap conv_transpose_map(const cpu::WindowSize& size) {
+  AffineMap map = conv_map(size);
+  std::swap(map.inputs, map.outputs);
   std::swap(map.lengths, map.counts);
+  std::swap(map.w_input, map.w_output);
   map.transposed = true;
-  map.w_output = map.taps();
-  map.w_input = map.w_output * outputs;
-  map.w_group = map.w_input * inputs;
   return map;
 }
 

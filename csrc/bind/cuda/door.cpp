@@ -67,17 +67,6 @@ bool Argument::is_double() const {
 
 py::array on_host(const Argument& x) { return x.host ? *x.host : to_host(*x.device); }
 
-void check_shape(const Argument& x, const std::vector<Index>& expected) {
-  const auto shape = x.shape();
-  bool fits = shape.size() == expected.size();
-  for (std::size_t d = 0; fits && d < shape.size(); ++d) fits = expected[d] == any || expected[d] == shape[d];
-  if (fits) return;
-  py::tuple wanted(expected.size());
-  for (std::size_t d = 0; d < expected.size(); ++d)
-    wanted[d] = expected[d] == any ? py::object(py::none()) : py::object(py::int_(expected[d]));
-  check_module().attr("check_shape")(x.name, x.object, wanted);
-}
-
 void check_sample(const char* name, const std::vector<Index>& shape) {
   Index size = 1;
   for (std::size_t d = shape.size() > 1; d < shape.size(); ++d) size *= shape[d];

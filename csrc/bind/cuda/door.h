@@ -32,7 +32,7 @@ inline Argument or_none(const char* name, const py::object& x) { return Argument
 py::array on_host(const Argument& x);
 
 // Raises unless the argument has the expected shape, in pyref.check's words.
-void check_shape(const Argument& x, const std::vector<Index>& expected);
+inline void check_shape(const Argument& x, const std::vector<Index>& expected) { check_shape(x.name, x.shape(), expected); }
 
 inline std::vector<Index> shape_of(const Argument& x) { return x.shape(); }
 inline std::vector<Index> shape_of(const Argument* x) { return x->shape(); }
@@ -206,11 +206,15 @@ struct InDeviceMemory {
   static Array or_none(const char* name, const py::object& x, const std::vector<Index>& shape) {
     return x.is_none() ? or_none(name, x) : array(name, x, shape);
   }
+  static Array nothing() { return or_none("", py::none()); }
   static Array spread(Array x, const std::vector<Index>& shape) {
     x.spread = shape;
     return x;
   }
   static void check_sample(const char* name, const std::vector<Index>& shape) { bind::check_sample(name, shape); }
+  static void check_compiled(bool is_compiled, const char* what, std::size_t axes) {
+    if (!is_compiled) throw std::runtime_error(std::string(what) + " over " + std::to_string(axes) + " axes has no CUDA kernel");
+  }
 
   template <class F>
   static std::vector<py::object> filled(const char* operation, const std::vector<const Array*>& arrays,

@@ -28,17 +28,13 @@ struct Boxes {
 };
 using AnyBoxes = std::shared_ptr<const Boxes>;
 
-std::vector<Index> shape_after(const Argument& x, const Boxes& boxes) {
-  auto shape = x.shape();
-  shape.resize(boxes.before);
-  shape.insert(shape.end(), boxes.shape.begin(), boxes.shape.end());
-  return shape;
-}
-
 // Neighbouring axes that are both kept, or both summed, are one; the first is kept.
-cuda::BoxMap map_of(const char* operation, const Argument& x, const Boxes& boxes) {
+Layer<cuda::BoxMap> layer_of(const Argument& x, const Boxes& boxes) {
+  auto z = x.shape();
+  z.resize(boxes.before);
+  z.insert(z.end(), boxes.shape.begin(), boxes.shape.end());
   check_sample("x", x.shape());
-  check_sample("z", shape_after(x, boxes));
+  check_sample("z", z);
   std::vector<BoxAxis> axes{kept(1)};
   for (const BoxAxis& axis : boxes.axes) {
     BoxAxis& last = axes.back();
@@ -52,25 +48,18 @@ cuda::BoxMap map_of(const char* operation, const Argument& x, const Boxes& boxes
   cuda::BoxMap map{x.shape()[0], axes[0].length, {}, boxes.averages};
   const std::size_t count = axes.size() - 1, ahead = cuda::BoxMap::rank - count;
   if (count > cuda::BoxMap::rank)
-    throw std::runtime_error(std::string(operation) + " over " + std::to_string(count) + " separate axes has no CUDA kernel");
+    throw std::runtime_error("a reduction over " + std::to_string(count) + " separate axes has no CUDA kernel");
   for (std::size_t d = 0; d < cuda::BoxMap::rank; ++d) map.axes[d] = d < ahead ? kept(1) : axes[d - ahead + 1];
-  return map;
+  return {map, z};
 }
 
-py::tuple shape_tuple(const Argument& x) { return py::tuple(py::cast(x.shape())); }
-
 AnyBoxes sums_of(const Argument& x, const py::object& axes, bool keepdims, bool averages) {
-  return remembered<Boxes>(py::make_tuple(shape_tuple(x), axes, int{keepdims}, int{averages}), [&] {
-    const auto of_pyref = py::module_::import("pyref.layers.reduce");
-    const auto along = numbers(of_pyref.attr("sample_axes")(x.object, axes));
-    auto shape = numbers(of_pyref.attr("reduced_shape")(x.object, axes, keepdims));
-    shape.erase(shape.begin());
-    Boxes made{1, {}, shape, averages};
+  return remembered<Boxes>(py::make_tuple(shape_tuple(x.shape()), axes, int{keepdims}, int{averages}), [&] {
     const auto lengths = x.shape();
-    for (std::size_t a = 1; a < lengths.size(); ++a) {
-      const bool is_along = std::count(along.begin(), along.end(), static_cast<Index>(a)) > 0;
-      made.axes.push_back((is_along ? summed : kept)(static_cast<int>(lengths[a])));
-    }
+    const auto reduced = reduced_axes(lengths, axes, keepdims);
+    Boxes made{1, {}, reduced.shape, averages};
+    for (std::size_t a = 1; a < lengths.size(); ++a)
+      made.axes.push_back((reduced.is_summed[a] ? summed : kept)(static_cast<int>(lengths[a])));
     return made;
   });
 }
@@ -89,7 +78,7 @@ Boxes pooling(const Argument& x, const py::object& of_pyref, Axis&& axis) {
 }
 
 AnyBoxes averages_of(const Argument& x, const AverageSettings& s) {
-  const auto call = py::make_tuple("avg_pool", shape_tuple(x), s.kernel, s.stride, s.padding, int{s.ceil_mode}, int{s.count_include_pad});
+  const auto call = py::make_tuple("avg_pool", shape_tuple(x.shape()), s.kernel, s.stride, s.padding, int{s.ceil_mode}, int{s.count_include_pad});
   return remembered<Boxes>(call, [&] {
     const py::object found = py::module_::import("pyref.layers.pool")
                                  .attr("avg_pool_boxes")(x.object, s.kernel, s.stride, s.padding, s.ceil_mode, s.count_include_pad);
@@ -111,7 +100,7 @@ AnyBoxes averages_of(const Argument& x, const AverageSettings& s) {
 }
 
 AnyBoxes adaptive_of(const Argument& x, const py::object& output_size) {
-  return remembered<Boxes>(py::make_tuple("adaptive_avg_pool", shape_tuple(x), output_size), [&] {
+  return remembered<Boxes>(py::make_tuple("adaptive_avg_pool", shape_tuple(x.shape()), output_size), [&] {
     const py::object found = py::module_::import("pyref.layers.pool").attr("adaptive_avg_pool_boxes")(x.object, output_size);
     return pooling(x, found, [&](int length, int count, int) {
       if (count == 1) return summed(length);
@@ -121,28 +110,13 @@ AnyBoxes adaptive_of(const Argument& x, const py::object& output_size) {
   });
 }
 
-LayerOf<cuda::BoxMap> layer_of(const char* operation, const Argument& x, const Boxes& boxes) {
-  return {map_of(operation, x, boxes), shape_after(x, boxes)};
-}
-
-struct OnDevice : InDeviceMemory {
-  static AnyBoxes over_axes(const Argument& x, const py::object& axes, bool keepdims, bool is_mean) {
-    return sums_of(x, axes, keepdims, is_mean);
+struct OnDevice : Unweighted<LayersInDeviceMemory<>> {
+  using Boxed = Layer<cuda::BoxMap>;
+  static Boxed over_axes(const Argument& x, const py::object& axes, bool keepdims, bool is_mean) {
+    return layer_of(x, *sums_of(x, axes, keepdims, is_mean));
   }
-  static AnyBoxes average(const Argument& x, const AverageSettings& settings) { return averages_of(x, settings); }
-  static AnyBoxes adaptive(const Argument& x, const py::object& output_size) { return adaptive_of(x, output_size); }
-
-  static py::object forward(const char* operation, const Argument& x, const AnyBoxes& boxes) {
-    return affine_forward(operation, layer_of(operation, x, *boxes), x, nothing(), nothing());
-  }
-  static py::object gradient(const char* operation, const Argument& x, const AnyBoxes& boxes, const py::object& G) {
-    return affine_gradient(operation, layer_of(operation, x, *boxes), x, nothing(), Argument("G", G));
-  }
-  static py::object relevance(const char* operation, const Argument& x, const AnyBoxes& boxes, const py::object& R,
-                              const py::object& rule, const py::object& z, const py::object& account) {
-    return affine_relevance(operation, layer_of(operation, x, *boxes), x, nothing(), nothing(), Argument("R", R), rule,
-                            or_none("z", z), account);
-  }
+  static Boxed average(const Argument& x, const AverageSettings& settings) { return layer_of(x, *averages_of(x, settings)); }
+  static Boxed adaptive(const Argument& x, const py::object& output_size) { return layer_of(x, *adaptive_of(x, output_size)); }
 };
 
 }  // namespace
