@@ -7,6 +7,8 @@ namespace relprop::bind {
 
 inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
 
+inline const std::vector<Index>& shape_of(const std::vector<Index>& shape) { return shape; }
+
 // The shape that `join` makes of the arrays' shapes, which is not asked where they are alike.
 template <class Array>
 std::vector<Index> shape_by(const py::object& join, const std::vector<Array>& x) {

@@ -278,14 +278,15 @@ struct InHostMemory {
     return x.is_none() ? or_none(name, x) : array(name, x, shape);
   }
   static Array nothing() { return or_none("", py::none()); }
+  static const Array& on_host(const Array& x) { return x; }
   static Array spread(const Array& x, const std::vector<Index>& shape) { return bind::spread(x, shape); }
   static void check_sample(const char*, const std::vector<Index>&) {}       // of any size
   static void check_compiled(bool, const char*, std::size_t) {}  // pyref's is the answer to what is not compiled
 
   // New arrays of the shapes, in the widest dtype, which f(on, pointers to the numbers of `arrays`, pointers to the new
-  // ones) fills without the GIL. It holds by value what it uses, so that a chain may call it again; `unread` are what the
-  // caller was given beside.
-  template <class F>
+  // ones) fills without the GIL. It holds by value what it uses, so that a chain may call it again, unless it never repeats;
+  // `unread` are what the caller was given beside.
+  template <Repeats repeats = Repeats::yes, class F>
   static std::vector<py::object> filled(const char*, const std::vector<const Array*>& arrays,
                                         const std::vector<std::vector<Index>>& shapes, const F& f,
                                         const std::vector<Array>& unread = {}) {
@@ -299,7 +300,12 @@ struct InHostMemory {
       std::vector<T*> to;
       for (const auto& a : given) from.push_back(pointer(in.emplace_back(packed<T>(a))));
       for (const auto& shape : shapes) to.push_back(made.emplace_back(empty<T>(shape)).mutable_data());
-      compute([f, from, to] { f(InHostMemory(), from.data(), to.data()); }, in, made, unread);
+      if constexpr (repeats == Repeats::yes) {
+        compute([f, from, to] { f(InHostMemory(), from.data(), to.data()); }, in, made, unread);
+      } else {
+        const py::gil_scoped_release release;
+        f(InHostMemory(), from.data(), to.data());
+      }
       all.assign(made.begin(), made.end());
       return py::none();
     });
@@ -343,6 +349,6 @@ struct InHostMemory {
 
 // A kernel of relprop::cpu as a member of a door.
 #define RELPROP_CPU_KERNEL(name) \
-  static constexpr auto name = [](const auto&, const auto&... of) { cpu::name(of...); };
+  static constexpr auto name = [](const auto&, const auto&... of) { return cpu::name(of...); };
 
 }  // namespace relprop::bind

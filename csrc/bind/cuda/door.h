@@ -207,6 +207,7 @@ struct InDeviceMemory {
     return x.is_none() ? or_none(name, x) : array(name, x, shape);
   }
   static Array nothing() { return or_none("", py::none()); }
+  static py::array on_host(const Array& x) { return bind::on_host(x); }
   static Array spread(Array x, const std::vector<Index>& shape) {
     x.spread = shape;
     return x;
@@ -216,7 +217,7 @@ struct InDeviceMemory {
     if (!is_compiled) throw std::runtime_error(std::string(what) + " over " + std::to_string(axes) + " axes has no CUDA kernel");
   }
 
-  template <class F>
+  template <Repeats = Repeats::yes, class F>
   static std::vector<py::object> filled(const char* operation, const std::vector<const Array*>& arrays,
                                         const std::vector<std::vector<Index>>& shapes, const F& f) {
     std::vector<py::object> all;
@@ -256,7 +257,7 @@ struct InDeviceMemory {
 
 // A kernel of relprop::cuda as a member of a door.
 #define RELPROP_CUDA_KERNEL(name) \
-  static constexpr auto name = [](const Call& on, const auto&... of) { cuda::name(on.operation(), on.stream(), of...); };
+  static constexpr auto name = [](const Call& on, const auto&... of) { return cuda::name(on.operation(), on.stream(), of...); };
 
 // The shape with another last axis.
 inline std::vector<Index> with_last(std::vector<Index> shape, Index last) {
