@@ -61,22 +61,22 @@ class LSTMRecord(RecurrentRecord):
     @property
     def i(self):
         """The input gate sigmoid(z_i)."""
-        return SIGMOID.value(blocks_of(self.z, 4)[0])
+        return _gate(self.z, 0)
 
     @property
     def f(self):
         """The forget gate sigmoid(z_f)."""
-        return SIGMOID.value(blocks_of(self.z, 4)[1])
+        return _gate(self.z, 1)
 
     @property
     def g(self):
         """The candidate tanh(z_g)."""
-        return TANH.value(blocks_of(self.z, 4)[2])
+        return _gate(self.z, 2)
 
     @property
     def o(self):
         """The output gate sigmoid(z_o)."""
-        return SIGMOID.value(blocks_of(self.z, 4)[3])
+        return _gate(self.z, 3)
 
     @property
     def c_last(self):
@@ -104,8 +104,7 @@ def lstm_forward(x, w_x, w_h, b=None, h0=None, c0=None, lengths=None, *, reverse
 
     def step(t, h, c):
         z = dense_forward(x[:, t], w_x, b) + h @ w_h
-        z_i, z_f, z_g, z_o = blocks_of(z, 4)
-        i, f, g, o = SIGMOID.value(z_i), SIGMOID.value(z_f), TANH.value(z_g), SIGMOID.value(z_o)
+        i, f, g, o = (_gate(z, k) for k in range(4))
         c = f * c + i * g
         return {"z": z, "c": c, "h": o * TANH.value(c)}
 
@@ -302,6 +301,11 @@ def lstm_multiplier(
 
     M_x, at_start = scan_back(step, record, M, M_last, lengths)
     return M_x, at_start["h"], at_start["c"]
+
+
+def _gate(z, k):
+    """Block k of i f g o, from z: the candidate g is a tanh, the gates are sigmoids."""
+    return (TANH if k == 2 else SIGMOID).value(blocks_of(z, 4)[k])
 
 
 def _chain_step(w_x, w_h, slopes, factors, G_h, G_c):
