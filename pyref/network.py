@@ -43,7 +43,7 @@ class Record(Mapping):
     """What a forward pass leaves behind: every value, by reference. Backward passes read it and compute nothing again.
 
     record["conv1"] or record["split", 1]; `record.inputs(node)` and `record.output(node)` as a layer wants them.
-    `layers` are the layers that made it, by node.
+    `layers` are the layers that made it, by node, `backend` the module whose functions did.
 
     A lean record lets go of values, to hold less memory. One that is read all the same is computed again, from what is
     left; where its shape is enough, `hollow` stands for it.
@@ -60,8 +60,9 @@ class Record(Mapping):
         self._values = values
         self._nodes = nodes
         self._inputs = {} if inputs is None else inputs
-        self._backend = backend
+        self.backend = backend or _pyref()
         self._gone: dict[Ref, Any] = {}  # zeros without memory of their own, in the shape and dtype of the value
+        self._hollows: dict[Any, Any] = {}  # the same, by shape and dtype
         self.layers = {node.name: node.layer for node in nodes}
         self.lean = lean
 
@@ -112,7 +113,7 @@ class Record(Mapping):
 
         values = {ref: copied(self[ref]) for ref in self}
         inputs = {node.name: Inputs([values[i] for i in node.inputs]) for node in self._nodes}
-        return Record(values, self._nodes, inputs, self._backend)
+        return Record(values, self._nodes, inputs, self.backend)
 
     def let_go(self, refs):
         """Hold these values no longer, if the record is lean."""
@@ -120,7 +121,10 @@ class Record(Mapping):
             self._inputs.pop(ref[0], None)
             if ref not in self._gone:
                 value = self._values[ref]
-                self._gone[ref] = np.broadcast_to(zeros_like(value, ()), value.shape)
+                like = tuple(value.shape), value.dtype
+                if like not in self._hollows:
+                    self._hollows[like] = np.broadcast_to(zeros_like(value, ()), value.shape)
+                self._gone[ref] = self._hollows[like]
                 self._values[ref] = None
 
     def _compute_again(self, name):
@@ -130,7 +134,7 @@ class Record(Mapping):
                 missing.update(i[0] for i in node.inputs if i in self._gone)
         for node in self._nodes:
             if node.name in missing:
-                y = node.layer.run(self._backend, Inputs(self.inputs(node)))
+                y = node.layer.run(self.backend, Inputs(self.inputs(node)))
                 for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
                     if self._gone.pop(ref, None) is not None:
                         self._values[ref] = part
@@ -396,6 +400,7 @@ class Network:
         """
         signals = {_ref(k): v for k, v in seeds.items()}
         stops = {_ref(s) for s in stop}
+        add = record.backend.add_forward
         for node in reversed(self.nodes.values()):
             S = _arrived(node, record, signals, stops)
             if S is None:
@@ -404,7 +409,7 @@ class Network:
             parts = answer(node, x, y, S)
             for i, part in zip(node.inputs, parts, strict=True):
                 if part is not None:
-                    signals[i] = signals[i] + part if i in signals else part
+                    signals[i] = add((signals[i], part)) if i in signals else part
             if not keep:
                 behind = [ref for ref in node.refs if ref not in stops and ref not in self.outputs]
                 for each in (record, *beside):

@@ -122,6 +122,11 @@ def test_windows_of_two_by_two_in_rows_of_any_length(backend, shape, dtype):
         np.testing.assert_array_equal(backend.max_pool_forward(x, kernel), y)
         want = pyref.max_pool_gradient(x, G, kernel)
         np.testing.assert_array_equal(backend.max_pool_gradient(x, G, kernel), want)
+        other = np.where(rng.random(x.shape) < 0.7, x, rng.permutation(x, axis=-1))
+        for x0 in (other, other[:1]):  # of each sample, or of all
+            with np.errstate(all="ignore"):
+                want = pyref.max_pool_multiplier(x, x0, G, kernel)
+            np.testing.assert_array_equal(backend.max_pool_multiplier(x, x0, G, kernel), want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,6 +1,7 @@
 #include "relprop/merge.h"
 
 #include <deque>
+#include <memory>
 
 #include "merge.h"
 
@@ -42,6 +43,11 @@ class SumFor {
   int count() const { return static_cast<int>(terms_.size()); }
   const T* b() const { return b_; }
   const std::deque<Packed<T>>& x() const { return x_; }
+  std::vector<Packed<T>> arrays() const {
+    std::vector<Packed<T>> all(x_.begin(), x_.end());
+    all.insert(all.end(), kept_alive_.begin(), kept_alive_.end());
+    return all;
+  }
   const std::deque<Packed<T>>& r() const { return r_; }
 
  private:
@@ -63,13 +69,10 @@ struct Host : InHostMemory {
   static py::object forward(const char*, const Terms& sum) {
     return with_dtype_of(sum, {}, [&](auto zero) -> py::object {
       using T = decltype(zero);
-      const SumFor<T> made(sum, false);
+      const auto made = std::make_shared<const SumFor<T>>(sum, false);
       auto z = empty<T>(sum.shape);
-      T* out = z.mutable_data();
-      {
-        py::gil_scoped_release release;
-        cpu::merge_forward(made.size(), made.terms(), made.count(), made.b(), out);
-      }
+      compute([made, out = z.mutable_data()] { cpu::merge_forward(made->size(), made->terms(), made->count(), made->b(), out); },
+              made->arrays(), z);
       return z;
     });
   }

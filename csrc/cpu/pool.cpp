@@ -187,6 +187,14 @@ void for_each_row_of_quads(const PoolSize& size, F&& f) {
   });
 }
 
+// Zeros where no window of a row looks: beyond its last one, and below the last row.
+template <class T>
+void clear_rest(const Windows& w, Index row, T* above, T* below) {
+  const Index seen = 2 * w.counts[2];
+  for (T* end : {above, below}) std::fill_n(end + seen, w.lengths[2] - seen, T(0));
+  if ((row + 1) % w.counts[1] == 0) std::fill_n(below + w.lengths[2], (w.lengths[1] - 2 * w.counts[1]) * w.lengths[2], T(0));
+}
+
 // f(first, length) for runs of `length` windows, a constant, that cover a row of `width`: the last one reaches back
 // rather than leave a rest.
 template <class T, Index length = machine::longest_run<T>, class F>
@@ -201,11 +209,10 @@ template <class T, Index length>
 struct Quad {
   using Many = typename Run<T, length>::type;
   using Which = typename Run<Offset<T>, length>::type;
-  Many y;
+  Many tap[4], y;
   Which winner = {};
 
   Quad(const T* above, const T* below) {
-    Many tap[4];
     part(above, tap[0], tap[1], Counted<length>{});
     part(below, tap[2], tap[3], Counted<length>{});
     y = tap[0];
@@ -264,9 +271,8 @@ void for_isa::max_pool_forward(Isa, const PoolSize& size, const T* x, T* y) {
 template <class Isa, class T>
 void for_isa::max_pool_gradient(Isa, const PoolSize& size, Ties ties, const T* x, const T* G, T* dropped, T* G_x) {
   if (are_quads(size.windows) && ties == Ties::first && !dropped) {
-    const Windows& w = size.windows;
-    const Index width = w.counts[2], rest = w.lengths[2] - 2 * width, height = w.counts[1], last = w.lengths[1] - 2 * height;
-    return for_each_row_of_quads(size, [=](Index above, Index below, Index row) {
+    const Index width = size.windows.counts[2];
+    return for_each_row_of_quads(size, [=, &size](Index above, Index below, Index row) {
       T *to_a = G_x + above, *to_b = G_x + below;
       for_each_run<T>(width, [&](Index o, auto length) {
         const Quad<T, length> quad(x + above + 2 * o, x + below + 2 * o);
@@ -277,8 +283,7 @@ void for_isa::max_pool_gradient(Isa, const PoolSize& size, Ties ties, const T* x
         weave(back[0], back[1], to_a + 2 * o, Counted<length>{});
         weave(back[2], back[3], to_b + 2 * o, Counted<length>{});
       });
-      for (T* end : {to_a, to_b}) std::fill_n(end + 2 * width, rest, T(0));
-      if (row % height == height - 1) std::fill_n(to_b + w.lengths[2], last * w.lengths[2], T(0));
+      clear_rest(size.windows, row, to_a, to_b);
     });
   }
   const Rows rows(size.windows);
@@ -331,6 +336,32 @@ struct Pair {
 
 template <class Isa, class T>
 void for_isa::max_pool_multiplier(Isa, const PoolSize& size, Ties ties, const T* x, const T* x0, bool one_x0, const T* M, T* M_x) {
+  if (are_quads(size.windows) && ties == Ties::first) {
+    const Windows& w = size.windows;
+    const Index width = w.counts[2], sample = size.channels * w.lengths[0] * w.lengths[1] * w.lengths[2];
+    return for_each_row_of_quads(size, [=, &w](Index above, Index below, Index row) {
+      const T* seen0 = x0 - (one_x0 ? above / sample * sample : 0);
+      T *to_a = M_x + above, *to_b = M_x + below;
+      for_each_run<T>(width, [&](Index o, auto length) {
+        const Quad<T, length> quad(x + above + 2 * o, x + below + 2 * o), quad0(seen0 + above + 2 * o, seen0 + below + 2 * o);
+        using Many = typename Run<T, length>::type;
+        const auto arrived = read<Many>(M + row * width + o);
+        const Many rise = math::pool_rise(quad.y, quad0.y), fall = math::pool_fall(quad.y, quad0.y);
+        auto is_still = quad.winner * 0 + Offset<T>(1);  // whether nothing that a window sees differs
+        for (int k = 0; k < 4; ++k) is_still = quad.tap[k] - quad0.tap[k] == Many{} ? is_still : is_still * 0;
+        Many back[4];
+        for (int k = 0; k < 4; ++k) {
+          const Many of_x = quad.winner == Offset<T>(k) ? rise : Many{}, of_x0 = quad0.winner == Offset<T>(k) ? fall : Many{};
+          const Many still = quad.winner == Offset<T>(k) ? arrived : Many{};
+          const Many moved = math::pool_multiplier(of_x, of_x0, quad.tap[k] - quad0.tap[k], arrived);
+          back[k] = is_still == Offset<T>(1) ? still : moved;
+        }
+        weave(back[0], back[1], to_a + 2 * o, Counted<length>{});
+        weave(back[2], back[3], to_b + 2 * o, Counted<length>{});
+      });
+      clear_rest(w, row, to_a, to_b);
+    });
+  }
   const Rows rows(size.windows);
   for_each_plane<Pair<T>>(size, rows, [&](Index plane, Pair<T>& pair) {
     const T* in = x + plane * rows.lengths;

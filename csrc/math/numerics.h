@@ -66,7 +66,7 @@ HD T stabilizer_excess(T z, T e, Stabilizer stabilizer) {
 template <class T>
 HD T safe_divide(T numerator, T denominator) {
   const T quotient = numerator / denominator;
-  return denominator == 0 ? T(0) : quotient;
+  return denominator == T{} ? T{} : quotient;
 }
 
 }  // namespace relprop::math

@@ -55,8 +55,8 @@ HD T pool_fall(T y, T y0) {
 // What an input that changed by dx hands on of M, given its part (rise, fall) of Δy.  [shrikumar2017] sec. 3.2
 template <class T>
 HD T pool_multiplier(T rise, T fall, T dx, T M) {
-  // where neither maximum is, there is nothing to divide and nothing to hand on
-  return rise != 0 || fall != 0 ? safe_divide(rise + fall, dx) * M : T(0);
+  const T handed_on = safe_divide(rise + fall, dx) * M;
+  return (rise != T{}) | (fall != T{}) ? handed_on : T{};  // where neither maximum is, there is nothing to hand on
 }
 
 }  // namespace relprop::math
