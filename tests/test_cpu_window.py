@@ -211,6 +211,39 @@ def test_images_of_every_form(axes, stride, groups):
     assert (cpu.conv_gradient(x, w, None, z, **options) == pyref.conv_gradient(x, w, None, z, **options)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axes", [(16, 16), (15, 16), (7, 61), (3, 5, 31), (1, 122)], ids=str)
+@pytest.mark.parametrize(
+    ("rows", "channels", "kernel", "stride"),
+    [
+        (3, 64, 7, 2),
+        (1, 19, 4, 4),
+        (131, 5, 3, 2),
+        (17, 73, 3, 2),
+        (7, 4, 5, (3, 2)),
+        (5, 3, 2, 3),
+        (9, 1, 18, 1),
+        (2, 1, 18, 2),
+    ],
+    ids=str,
+)
+def test_phases_of_a_stride_share_what_they_see(rows, channels, kernel, stride, axes, dtype):
+    """Whether as many of their places fit into the image or not, with kernels wider and narrower than the stride."""
+    rank = len(axes)
+    strides = (1,) * (rank - 2) + (stride if isinstance(stride, tuple) else (stride, stride))
+    kernels = tuple(min(kernel, length + 2) for length in axes)
+    w = whole((channels, rows, *kernels), dtype, 1)
+    options = {"stride": strides, "padding": 1}
+    x = np.zeros((2, rows, *axes), dtype)
+    G = whole(pyref.conv_forward(x[:, :1], w[:, :1], **options).shape, dtype, 3)
+    want = pyref.conv_gradient(x, w, None, G, **options)
+    assert np.abs(want).max(initial=0) < 2**24
+    assert (cpu.conv_gradient(x, w, None, G, **options) == want).all()
+    for n in range(2):
+        one = slice(n, n + 1)
+        assert (cpu.conv_gradient(x[one], w, None, G[one], **options) == want[one]).all()
+
+
 def test_what_windows_never_see_has_no_gradient():
     """A stride over the kernel, and an end that no window reaches."""
     x, w, b, _ = arrays(1, 2, 3, (9, 11), (1, 2))

@@ -332,7 +332,7 @@ class CopiesThroughChain {
             const Stretch& met = conv.stretches[s];
             multiply<T>(rows, std::min(each, registers - from),
                         {deltas + row * apart + met.source * in.row, apart, met.count, conv.windows.dilation[2] * in.row, in.channels,
-                         steps_.data()},
+                         steps_.data(), steps_.data(), in.channels, 0},
                         conv.w.data() + met.tap * in.channels * out.row + from * lanes<T>, out.row, sum, out.window(), s > first);
           }
           if (first == last)

@@ -118,11 +118,54 @@ std::vector<Phase> phases_of(const WindowSize& size, Way way) {
   return phases;
 }
 
+// Phases with equally many places each way: the i-th places of all of them see the same part of the start. `taps` are those
+// that any of them has, each offset once; phase p meets those at met[p]. Phases without taps are the last.
+struct Bundle {
+  std::vector<Phase> phases;
+  std::vector<Tap> taps;
+  std::vector<std::vector<Index>> met;
+
+  const Phase& like() const { return phases[0]; }
+  Index summed() const { return std::count_if(phases.begin(), phases.end(), [](const Phase& phase) { return phase.depth() > 0; }); }
+  Index depth() const { return static_cast<Index>(taps.size()); }
+};
+
+std::vector<Bundle> bundles_of(const std::vector<Phase>& phases) {
+  std::vector<Bundle> bundles;
+  for (const Phase& phase : phases) {
+    const auto fits = [&](const Bundle& one) { return std::equal(phase.counts, phase.counts + window_axes, one.like().counts); };
+    auto bundle = std::find_if(bundles.begin(), bundles.end(), fits);
+    if (bundle == bundles.end()) bundle = bundles.insert(bundle, Bundle{});
+    bundle->phases.push_back(phase);
+    bundle->taps.insert(bundle->taps.end(), phase.taps.begin(), phase.taps.end());
+  }
+  for (Bundle& bundle : bundles) {
+    const bool is_one = bundle.phases.size() == 1;
+    std::stable_partition(bundle.phases.begin(), bundle.phases.end(), [](const Phase& phase) { return phase.depth() > 0; });
+    const auto after = [](const Tap& a, const Tap& b) {  // the order in which each phase has its own
+      return std::lexicographical_compare(b.offset, b.offset + window_axes, a.offset, a.offset + window_axes);
+    };
+    const auto same = [&](const Tap& a, const Tap& b) { return !after(a, b) && !after(b, a); };
+    if (!is_one) {
+      std::sort(bundle.taps.begin(), bundle.taps.end(), after);
+      bundle.taps.erase(std::unique(bundle.taps.begin(), bundle.taps.end(), same), bundle.taps.end());
+    }
+    for (const Phase& phase : bundle.phases) {
+      std::vector<Index>& met = bundle.met.emplace_back();
+      for (const Tap& tap : phase.taps)
+        met.push_back(is_one ? static_cast<Index>(met.size())
+                             : std::lower_bound(bundle.taps.begin(), bundle.taps.end(), tap, after) - bundle.taps.begin());
+    }
+  }
+  return bundles;
+}
+
 // ---- the schedule ----
 
 constexpr Index products = 5;          // next to one another in one job
 constexpr Index depth_at_once = 288;   // terms of a sum whose sources are gathered at one time, for the second cache
 constexpr Index rows_that_pay = 256;   // for gathering sources once more
+constexpr Index sums_of_phases = 512;  // rows of sums, of several phases, that stay in the second cache
 constexpr Index jobs_per_thread = 4;   // so that no thread waits long for another
 constexpr Index most_entries = 512;    // of a table
 
@@ -164,29 +207,34 @@ class WindowSums {
   explicit WindowSums(const Question<T>& q)
       : way_(q.way), w_(q.w), summands_(q.summands), constants_(q.constants), finish_(q.finish), start_(start_of(q.size, q.way)),
         end_(end_of(q.size, q.way)), first_(q.first), samples_(q.samples), groups_(q.size.groups),
-        kernel_(product_of(q.size.windows.kernel)), phases_(q.phases) {}
+        kernel_(product_of(q.size.windows.kernel)), bundles_(bundles_of(q.phases)) {}
 
   void run() const {
     Index units = 0;
     std::vector<Index> last_job;
-    for (const Phase& phase : phases_) units += tiles(phase) * groups_;
+    Index most_phases = 0;
+    for (const Bundle& bundle : bundles_) {
+      units += tiles(bundle.like()) * groups_;
+      most_phases = std::max(most_phases, bundle.summed());
+    }
     if (units == 0 || end_.channels == 0) return;
-    const Index rows = end_.channels / groups_, chunks = chunks_of(rows, units);
+    const Index rows = end_.channels / groups_, chunks = chunks_of(rows, units, most_phases);
     const Index chunk_rows = (rows + chunks - 1) / chunks;
     Index jobs = 0, deepest = 0, multiplications = 0;
-    for (const Phase& phase : phases_) {
-      last_job.push_back(jobs += tiles(phase) * groups_ * chunks);
-      deepest = std::max(deepest, block_at(phase, 0).depth());
-      for (std::size_t s = 0; s < summands_.size(); ++s)
-        if (depth(phase) > 0) {
-          const Index here = end_.channels * depth(phase) * samples_ * phase.places();
-          multiplications += here;
-          machine::count_product(2 * here);
-        }
+    for (const Bundle& bundle : bundles_) {
+      last_job.push_back(jobs += tiles(bundle.like()) * groups_ * chunks);
+      deepest = std::max(deepest, block_at(bundle, 0).depth());
+      for (const Phase& phase : bundle.phases)
+        for (std::size_t s = 0; s < summands_.size(); ++s)
+          if (phase.depth() > 0 && start_.channels > 0) {
+            const Index here = end_.channels * (start_.channels / groups_) * phase.depth() * samples_ * phase.places();
+            multiplications += here;
+            machine::count_product(2 * here);
+          }
     }
     const Index slots = std::min<Index>({machine::threads(), jobs, 1 + multiplications / worth_a_thread});
     const Index of_sources = aligned(deepest * most_places), of_weights = aligned(deepest * most_rows);
-    const Index of_sums = aligned(chunk_rows * most_places), all = of_sources + of_weights + of_sums;
+    const Index of_sums = aligned(most_phases * chunk_rows * most_places), all = of_sources + of_weights + of_sums;
     const Buffer<T> work(slots * all);
     std::atomic<Index> next{0};
     machine::parallel(slots, 1, [&](Index begin, Index end) {
@@ -195,9 +243,8 @@ class WindowSums {
         for (Index job; (job = next++) < jobs;) {
           std::size_t p = 0;
           while (job >= last_job[p]) ++p;
-          const Phase& phase = phases_[p];
           const Index at = job - (p ? last_job[p - 1] : 0), unit = at / chunks, row = at % chunks * chunk_rows;
-          run(phase, unit / groups_, unit % groups_, row, std::min(chunk_rows, rows - row), sources, sources + of_sources,
+          run(bundles_[p], unit / groups_, unit % groups_, row, std::min(chunk_rows, rows - row), sources, sources + of_sources,
               sources + of_sources + of_weights);
         }
       }
@@ -218,50 +265,58 @@ class WindowSums {
     const Index tiles = (least + threads - 1) / threads * threads, each = (all + tiles - 1) / tiles;
     return (each + lanes<T> - 1) / lanes<T> * lanes<T>;
   }
-  Index depth(const Phase& phase) const { return start_.channels / groups_ * phase.depth(); }
-
-  // Rows are shared out where there are too few places to share out.
-  Index chunks_of(Index rows, Index units) const {
+  // Rows are shared out where there are too few places to share out, or too many sums of several phases.
+  Index chunks_of(Index rows, Index units, Index phases) const {
     const Index threads = machine::threads(), wanted = (jobs_per_thread * threads + units - 1) / units;
     Index chunks = std::max<Index>(1, std::min(wanted, rows / rows_that_pay));
+    if (phases > 1) chunks = std::max(chunks, std::min(rows, rows * phases / sums_of_phases));
     if (units * chunks < threads) chunks = std::min((threads + units - 1) / units, (rows + most_rows - 1) / most_rows);
     const Index each = (rows + chunks - 1) / chunks, whole = (each + most_rows - 1) / most_rows * most_rows;
     return (rows + whole - 1) / whole;
   }
 
   // The block of terms that begins with term k; of depth 0 where there are no terms.
-  Block block_at(const Phase& phase, Index k) const {
-    const Index taps = phase.depth(), channels = start_.channels / groups_;
+  Block block_at(const Bundle& bundle, Index k) const {
+    const Index taps = bundle.depth(), channels = start_.channels / groups_;
     if (taps == 0) return {0, 0, 0, 0};
     if (taps > depth_at_once) return {k / taps, 1, k % taps, std::min(depth_at_once, taps - k % taps)};
     return {k / taps, std::min(depth_at_once / taps, channels - k / taps), 0, taps};
   }
 
   // Rows [row, row + rows) of a group, for the places of a tile.
-  void run(const Phase& phase, Index tile, Index group, Index row, Index rows, T* sources, T* panel, T* sums) const {
-    const Index each = tile_places(phase), begin = tile * each, places = std::min(each, samples_ * phase.places() - begin);
+  void run(const Bundle& bundle, Index tile, Index group, Index row, Index rows, T* sources, T* panel, T* sums) const {
+    const Phase& like = bundle.like();
+    const Index each = tile_places(like), begin = tile * each, places = std::min(each, samples_ * like.places() - begin);
     Stretch stretches[most_places];
-    const Index count = stretches_of(phase, begin, places, stretches);
-    const Index all = depth(phase);
+    const Index count = stretches_of(like, begin, places, stretches), summed = bundle.summed();
+    const Index all = start_.channels / groups_ * bundle.depth();
     bool add = false;
-    if (all == 0 || summands_.empty()) {
-      std::fill_n(sums, rows * most_places, T(0));
-      finish(phase, group, row, rows, stretches, count, sums);
-    }
+    const auto finish_with_nothing = [&](Index first, Index at, Index taken) {
+      static constexpr T nothing[most_places] = {};
+      for (auto phase = bundle.phases.begin() + first; phase != bundle.phases.end(); ++phase)
+        finish(*phase, group, row + at, taken, stretches, count, nothing, 0);
+    };
+    if (all == 0 || summands_.empty()) finish_with_nothing(0, 0, rows);
     for (std::size_t s = 0; s < summands_.size(); ++s)
       for (Index k = 0; k < all;) {
-        const Block block = block_at(phase, k);
+        const Block block = block_at(bundle, k);
         k += block.depth();
-        gather(phase, summands_[s], group, block, stretches, count, places, sources);
+        gather(bundle, summands_[s], group, block, stretches, count, places, sources);
         const bool is_last = k == all && s + 1 == summands_.size();
         for (Index at = 0, taken; at < rows; at += taken) {
           taken = rows_at_once(rows - at);
-          const Weights<T> weights = form(phase, summands_[s].weight, group, row + at, taken, block, panel);
-          for (Index first = 0; first < places; first += width<T>) {
-            const Index registers = std::min<Index>(across, (places - first + lanes<T> - 1) / lanes<T>);
-            multiply(taken, registers, weights, sources + first, most_places, sums + at * most_places + first, most_places, add);
+          for (Index p = 0; p < summed; ++p) {
+            const Phase& phase = bundle.phases[static_cast<std::size_t>(p)];
+            const Weights<T> weights = form(phase, bundle.met[static_cast<std::size_t>(p)], summands_[s].weight, group, row + at,
+                                            taken, block, panel);
+            T* here = sums + (at * summed + p * taken) * most_places;
+            for (Index first = 0; first < places; first += width<T>) {
+              const Index registers = std::min<Index>(across, (places - first + lanes<T> - 1) / lanes<T>);
+              multiply(taken, registers, weights, sources + first, most_places, here + first, most_places, add);
+            }
+            if (is_last) finish(phase, group, row + at, taken, stretches, count, here, most_places);
           }
-          if (is_last) finish(phase, group, row + at, taken, stretches, count, sums + at * most_places);
+          if (is_last) finish_with_nothing(summed, at, taken);
         }
         add = true;
       }
@@ -281,18 +336,19 @@ class WindowSums {
     return count;
   }
 
-  void finish(const Phase& phase, Index group, Index row, Index rows, const Stretch* stretches, Index count, const T* sums) const {
+  void finish(const Phase& phase, Index group, Index row, Index rows, const Stretch* stretches, Index count, const T* sums,
+              Index apart) const {
     for (Index i = 0; i < rows; ++i)
       for (const Stretch* one = stretches; one < stretches + count; ++one) {
         Index first = 0;
         for (int a = 0; a < window_axes; ++a) first = first * phase.to[a] + phase.first[a] + one->place[a] * phase.apart[a];
         finish_({one->sample, group * (end_.channels / groups_) + row + i, first, phase.apart[2], one->count,
-                 sums + i * most_places + one->at});
+                 sums + i * apart + one->at});
       }
   }
 
   // Rows (terms of the block, most_places) of what the taps bring, 0 where they are outside.
-  void gather(const Phase& phase, const Summand<T>& summand, Index group, const Block& block, const Stretch* stretches, Index count,
+  void gather(const Bundle& bundle, const Summand<T>& summand, Index group, const Block& block, const Stretch* stretches, Index count,
               Index places, T* out) const {
     const Index end = (places + lanes<T> - 1) / lanes<T> * lanes<T>;  // what the product reads
     for (Index k = 0; k < block.depth() && end > places; ++k) std::fill(out + k * most_places + places, out + k * most_places + end, T(0));
@@ -302,11 +358,11 @@ class WindowSums {
       Index filled = 0;
       for (Index k = t; k < std::min(block.taps, t + taps); ++k)
         for (Index j = 0; j < count; ++j)
-          entries[filled++] = entry(phase, phase.taps[static_cast<std::size_t>(block.tap + k)], k, stretches[j]);
+          entries[filled++] = entry(bundle.like(), bundle.taps[static_cast<std::size_t>(block.tap + k)], k, stretches[j]);
       with_factor(summand.input, [&](auto constant) {
         for (Index c = 0; c < block.channels; ++c)
-          copy<decltype(constant)::value>(summand.v, (group * (start_.channels / groups_) + block.channel + c) * start_.area, phase.step[2],
-                                          entries, filled, out + c * block.taps * most_places);
+          copy<decltype(constant)::value>(summand.v, (group * (start_.channels / groups_) + block.channel + c) * start_.area,
+                                          bundle.like().step[2], entries, filled, out + c * block.taps * most_places);
       });
     }
   }
@@ -341,9 +397,10 @@ class WindowSums {
     }
   }
 
-  // The weights' part between rows and the terms of a block: where they lie, or in a panel that stays in the first cache.
-  // What lies in the next rows is asked for.
-  Weights<T> form(const Phase& phase, Factor factor, Index group, Index row, Index rows, const Block& block, T* panel) const {
+  // The weights' part between rows and those terms of a block that a phase meets: where they lie, or in a panel that stays
+  // in the first cache. What lies in the next rows is asked for.
+  Weights<T> form(const Phase& phase, const std::vector<Index>& met, Factor factor, Index group, Index row, Index rows,
+                  const Block& block, T* panel) const {
     static constexpr auto in_order = [] {
       std::array<Index, depth_at_once> all{};
       for (Index k = 0; k < depth_at_once; ++k) all[static_cast<std::size_t>(k)] = k;
@@ -356,27 +413,29 @@ class WindowSums {
       const Index apart = channels * kernel_;
       for (Index i = 0; i < rows; ++i)
         for (Index k = 0; k < depth; k += line) fetch(from + (rows + i) * apart + k);
-      if (factor == Factor::plain) return {from, apart, 1, 0, depth, in_order.data()};
+      if (factor == Factor::plain) return {from, apart, 1, 0, depth, in_order.data(), in_order.data(), depth, 0};
       for (Index i = 0; i < rows; ++i) form_weights(factor, constants_.gamma, from + i * apart, depth, panel + i * depth);
-      return {panel, depth, 1, 0, depth, in_order.data()};
+      return {panel, depth, 1, 0, depth, in_order.data(), in_order.data(), depth, 0};
     }
+    const auto low = std::lower_bound(met.begin(), met.end(), block.tap), high = std::lower_bound(low, met.end(), block.tap + block.taps);
+    const Index taps = high - low, together = rows * taps, apart = all_rows * kernel_;
+    const Index* at = phase.at.data() + (low - met.begin());
+    const Index* sources = met.data() + (low - met.begin());
     const T* from = w_ + ((group * channels + block.channel) * all_rows + row) * kernel_;
-    const Index together = rows * block.taps, apart = all_rows * kernel_;
     for (Index c = 0; c < block.channels && kernel_ <= line; ++c)
       for (Index k = 0; k < rows * kernel_; k += line) fetch(from + c * apart + rows * kernel_ + k);
-    if (factor == Factor::plain) return {from, kernel_, block.channels, apart, block.taps, phase.at.data() + block.tap};
-    if (block.taps == kernel_) {
+    if (factor == Factor::plain) return {from, kernel_, block.channels, apart, taps, at, sources, block.taps, block.tap};
+    if (taps == kernel_) {
       for (Index c = 0; c < block.channels; ++c)
         form_weights(factor, constants_.gamma, from + c * apart, together, panel + c * together);
     } else {
-      const Index* taps = phase.at.data() + block.tap;
       T* to = panel;
       for (Index c = 0; c < block.channels; ++c)
         for (Index i = 0; i < rows; ++i)
-          for (Index t = 0; t < block.taps; ++t) *to++ = from[c * apart + i * kernel_ + taps[t]];
+          for (Index t = 0; t < taps; ++t) *to++ = from[c * apart + i * kernel_ + at[t]];
       form_weights(factor, constants_.gamma, panel, block.channels * together, panel);
     }
-    return {panel, block.taps, block.channels, together, block.taps, in_order.data()};
+    return {panel, taps, block.channels, together, taps, in_order.data(), sources, block.taps, block.tap};
   }
 
   const Way way_;
@@ -386,7 +445,7 @@ class WindowSums {
   const std::function<void(const Run<T>&)>& finish_;
   const End start_, end_;
   const Index first_, samples_, groups_, kernel_;
-  const std::vector<Phase>& phases_;
+  const std::vector<Bundle> bundles_;
 };
 
 // ---- the schedule where many sources are 0 ----

@@ -17,12 +17,14 @@ constexpr int across = 3;
 template <class T>
 constexpr Index width = across * lanes<T>;  // places of a product
 
-// Element (i, k) of a panel, k = outer · inners + inner, is data[i · row + outer · outer_step + at[inner]].
+// Element (i, k) of a panel, k = outer · inners + inner, is data[i · row + outer · outer_step + at[inner]]. It meets row
+// outer · rows + met[inner] - first of the sources.
 template <class T>
 struct Weights {
   const T* data;
   Index row, outers, outer_step, inners;
-  const Index* at;
+  const Index *at, *met;
+  Index rows, first;
 };
 
 // sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sources lie `stride` apart, those of sums
@@ -35,11 +37,13 @@ void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums
   } sum;
   ((sum.of[i] = add ? read<Vector>(sums + i / registers * apart + i % registers * lanes<T>) : Vector{}), ...);
   const Index row = weights.row, inners = weights.inners;
-  const Index* at = weights.at;
+  const Index *at = weights.at, *met = weights.met;
   for (Index outer = 0; outer < weights.outers; ++outer) {
     const T* w = weights.data + outer * weights.outer_step;
-    for (Index inner = 0; inner < inners; ++inner, sources += stride) {
-      const Vector seen[registers] = {read<Vector>(sources + v * lanes<T>)...};
+    const T* from = sources + (outer * weights.rows - weights.first) * stride;
+    for (Index inner = 0; inner < inners; ++inner) {
+      const T* source = from + met[inner] * stride;
+      const Vector seen[registers] = {read<Vector>(source + v * lanes<T>)...};
       const T* here = w + at[inner];
       ((sum.of[i] += here[i / registers * row] * seen[i % registers]), ...);
     }
