@@ -58,7 +58,8 @@ def copied_forward(
     of sample rows[k], each the one before with `values` in a window from start on.
 
     `layers` lead there, with y, and z at the end, as recorded: ("conv", windows, w, y), ("max_pool", windows, y),
-    ("activation", activation, y). None where a change reaches more than the share `most` of an image, or is not finite.
+    ("activation", activation, y). None where a copy takes more than the share `most` of the products of a whole pass,
+    or where a change is not finite.
     """
 
 def window_bounds(x: Any, others: Any, rows: Any) -> tuple[Any, Any]:

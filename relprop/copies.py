@@ -31,7 +31,7 @@ _WALKED = {pyref.Conv, pyref.MaxPool, pyref.AvgPool, pyref.Flatten, pyref.Dense,
 _WALKED |= {pyref.Add, pyref.Concat, *pyref.ACTIVATIONS.values()}
 _SAME_PLACES = ("activation", "batchnorm", "dropout")  # kinds whose output at a place reads that place alone
 _KNOWN_ACTIVATIONS = {*pyref.ACTIVATIONS.values()} - {pyref.PReLU}
-MOST = 0.6  # the share of an image from which on all of it is computed
+MOST = 0.6  # the share of an image, or of the products of a pass, from which on all of it is computed
 SPREAD = 24  # how many times a window a part may be whose zeros are multiplied too
 ROWS = 2**20  # bytes of weights up to which the rows of one copy's entries are read for it alone
 TURNED = 2**26  # bytes of weights up to which they are kept a second time, row after row
@@ -168,6 +168,8 @@ def _chain(run, leaf):
                 is_flat = True
             case pyref.Dropout():
                 pass
+            case pyref.AdaptiveAvgPool() if run.record.hollow(node.inputs[0]).shape == run.record.hollow(at).shape:
+                pass
             case pyref.Conv(groups=1) | pyref.MaxPool() if not is_flat:
                 pass
             case _ if type(layer) in _KNOWN_ACTIVATIONS and not is_flat:
@@ -178,7 +180,7 @@ def _chain(run, leaf):
 
 def _go(record, chain, turned, rows, first, change):
     """What the dense layer at the end of a chain puts out for walks from samples of a record; None where a change is
-    not finite or becomes too large.
+    not finite, or takes most of the products of a whole pass.
 
     rows, first  walk k begins at sample rows[k], and is copies first[k] to first[k + 1] of the change
     """
@@ -195,7 +197,7 @@ def _go(record, chain, turned, rows, first, change):
             case pyref.MaxPool():
                 of = layer.kernel, layer.stride, layer.padding, layer.dilation, layer.ceil_mode
                 layers.append(("max_pool", max_pool_windows(seen, *of), out))
-            case pyref.Flatten() | pyref.Dropout():
+            case pyref.Flatten() | pyref.Dropout() | pyref.AdaptiveAvgPool():
                 continue
             case _:
                 layers.append(("activation", layer, out))

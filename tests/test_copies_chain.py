@@ -49,7 +49,7 @@ def _network(data, random):
         *(data.draw(st.integers(1, 13 if rank < 3 else 5)) for _ in range(rank)),
     )
     layers, x = [], np.zeros((1, *shape))
-    for kind in data.draw(st.lists(st.sampled_from(["conv", "pool", "activation", "dropout"]), min_size=1, max_size=5)):
+    for kind in data.draw(st.lists(st.sampled_from(["conv", "pool", "activation", "nothing"]), min_size=1, max_size=5)):
         axes = [_axis(data, length) for length in x.shape[2:]]
         kernel, stride, padding, dilation = (tuple(of) for of in zip(*axes, strict=True))
         if kind == "conv":
@@ -63,7 +63,8 @@ def _network(data, random):
             except ValueError:  # a window would lie in the padding
                 layers[-1] = pyref.MaxPool((1,) * rank)
         else:
-            layers.append(pyref.Dropout(0.5) if kind == "dropout" else data.draw(st.sampled_from(ACTIVATIONS)))
+            of = (pyref.Dropout(0.5), pyref.AdaptiveAvgPool(x.shape[2:])) if kind == "nothing" else ACTIVATIONS
+            layers.append(data.draw(st.sampled_from(of)))
         x = layers[-1].forward(pyref, x)
     head = pyref.Dense(whole(x[0].size, data.draw(st.sampled_from([1, 3, 130]))), None)
     return pyref.Network.sequential([*layers, pyref.Flatten(), head, pyref.ReLU()], shape=shape)

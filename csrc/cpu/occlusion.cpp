@@ -71,6 +71,7 @@ template <class T>
 struct ConvOfChanges {
   Windows windows;
   Place aligned;                  // size of a window that goes in
+  Index taps = 0;                 // of all stretches
   std::vector<Stretch> stretches;
   std::vector<std::size_t> last;  // of the stretches of each place that comes out
   Buffer<T> w;                    // (taps, channels before, channels after), these in registers
@@ -102,13 +103,24 @@ class CopiesThroughChain {
     }
   }
 
-  bool is_small(double most) const {
-    return std::all_of(levels_.begin(), levels_.end(), [&](const Level<T>& level) {
-      return static_cast<double>(places_of(level.size)) <= most * static_cast<double>(level.area);
-    });
+  // Whether the products of a copy are at most a share of those of a whole pass.
+  bool pays(double most) const {
+    const Level<T>& last = levels_.back();
+    const double of_dense = static_cast<double>(last.channels * chain_.outputs);
+    double here = of_dense * static_cast<double>(std::min(last.area, places_of(last.size)));
+    double whole = of_dense * static_cast<double>(last.area);
+    for (std::size_t i = 0; i < chain_.layers.size(); ++i)
+      if (const auto* conv = std::get_if<CopiedConv<T>>(&chain_.layers[i])) {
+        const Index* kernel = conv->windows.kernel;
+        const double channels = static_cast<double>(levels_[i].channels * levels_[i + 1].channels);
+        here += channels * static_cast<double>(convs_[i].taps);
+        whole += channels * static_cast<double>(levels_[i + 1].area * kernel[0] * kernel[1] * kernel[2]);
+      }
+    return here <= most * whole;
   }
 
   bool run(T* z) {
+    for (std::size_t i = 0; i < chain_.layers.size(); ++i) pack(i);
     for (std::size_t i = 0; i < levels_.size(); ++i) lay_out(i);
     const Index threads = machine::threads(), rows = std::clamp<Index>(walks_.count / threads, 1, most_rows);
     const Index blocks = (walks_.count + rows - 1) / rows, slots = std::min(threads, blocks);
@@ -177,13 +189,7 @@ class CopiesThroughChain {
       if (so_far.count > 0) made.stretches.push_back(so_far);
       made.last.push_back(made.stretches.size());
     });
-    const Index taps = places_of(kernel);
-    made.w = Buffer<T>(taps * in.channels * out.row);
-    std::fill_n(made.w.data(), made.w.size(), T(0));
-    for (Index o = 0; o < out.channels; ++o)
-      for (Index c = 0; c < in.channels; ++c)
-        for (Index tap = 0; tap < taps; ++tap)
-          made.w.data()[(tap * in.channels + c) * out.row + o] = conv.w[(o * in.channels + c) * taps + tap];
+    for (const Stretch& stretch : made.stretches) made.taps += stretch.count;
   }
 
   void prepare(const CopiedMaxPool& pool, std::size_t i) {
@@ -193,6 +199,20 @@ class CopiesThroughChain {
   }
 
   void prepare(const AnyActivation<T>&, std::size_t i) { levels_[i + 1].size = levels_[i].size; }
+
+  // The weights of convolutions with the channels of a tap next to one another.
+  void pack(std::size_t i) {
+    const auto* conv = std::get_if<CopiedConv<T>>(&chain_.layers[i]);
+    if (!conv) return;
+    const Level<T>&in = levels_[i], &out = levels_[i + 1];
+    const Index taps = conv->windows.kernel[0] * conv->windows.kernel[1] * conv->windows.kernel[2];
+    convs_[i].w = Buffer<T>(taps * in.channels * out.row);
+    T* w = convs_[i].w.data();
+    std::fill_n(w, convs_[i].w.size(), T(0));
+    for (Index o = 0; o < out.channels; ++o)
+      for (Index c = 0; c < in.channels; ++c)
+        for (Index tap = 0; tap < taps; ++tap) w[(tap * in.channels + c) * out.row + o] = conv->w[(o * in.channels + c) * taps + tap];
+  }
 
   // The values of the samples with channels next to one another.
   void lay_out(std::size_t i) {
@@ -318,9 +338,7 @@ class CopiesThroughChain {
     const ConvOfChanges<T>& conv = convs_[i];
     const Index apart = places_of(conv.aligned) * in.row, registers = out.row / lanes<T>;
     const Index parts = (registers + machine::across - 1) / machine::across, each = (registers + parts - 1) / parts;
-    Index taps = 0;
-    for (const Stretch& stretch : conv.stretches) taps += stretch.count;
-    machine::count_product(2 * count * taps * in.channels * out.channels);
+    machine::count_product(2 * count * conv.taps * in.channels * out.channels);
     std::size_t s = 0;
     for (Index q = 0; q < places_of(out.size); ++q) {
       const std::size_t first = s, last = conv.last[static_cast<std::size_t>(q)];
@@ -451,7 +469,7 @@ void for_isa::turned(Isa, Index rows, Index columns, const T* from, T* to) {
 template <class Isa, class T>
 void for_isa::copied_forward(Isa, const CopiedChain<T>& chain, const Walks<T>& walks, double most, T* z, bool& answered) {
   CopiesThroughChain<Isa, T> copies(chain, walks);
-  answered = copies.is_small(most) && copies.run(z);
+  answered = copies.pays(most) && copies.run(z);
 }
 
 #define RELPROP_INSTANTIATE(T)                                                                                               \

@@ -67,8 +67,8 @@ void difference_bounds(Isa, const ImageSize& size, const T* images, const Index*
 template <class Isa, class T>
 void turned(Isa, Index rows, Index columns, const T* from, T* to);
 
-// z (copies, outputs) of the dense layer. Not `answered` where a change reaches more than the share `most` of what a layer
-// puts out, or is not finite.
+// z (copies, outputs) of the dense layer. Not `answered` where a copy takes more than the share `most` of the products of a
+// whole pass, or where a change is not finite.
 template <class Isa, class T>
 void copied_forward(Isa, const CopiedChain<T>& chain, const Walks<T>& walks, double most, T* z, bool& answered);
 
