@@ -97,8 +97,8 @@ class Record(Mapping):
 
     def read(self, node, linear=False):
         """(x, y) of a node for a backward walk. What its answer does not look at is hollow if the record let go of it:
-        y of a node that is cheap to compute again, and x and y of an affine one where answers are linear."""
-        shapes = linear and node.layer.affine
+        y of a node that is cheap to compute again, and x and y of a linear one where answers are linear."""
+        shapes = linear and node.layer.linear
         x = tuple(map(self.hollow, node.inputs)) if shapes else self.inputs(node)
         if not (shapes or node.layer.cheap):
             return x, self.output(node)
@@ -395,7 +395,7 @@ class Network:
         not go below the references in `stop`. Returns the signal at every reference that it reached.
 
         keep    False: the walk lets go of signals, and lean records of values, once it is past them, except at `stop`
-        linear  the answers of affine nodes depend on the shapes of x and y alone, as those of the gradient do
+        linear  the answers of linear layers depend on the shapes of x and y alone, as those of the gradient do
         beside  records that the answers read too
         """
         signals = {_ref(k): v for k, v in seeds.items()}

@@ -14,7 +14,7 @@ pytest.importorskip("relprop.support", exc_type=ImportError)
 
 import relprop
 import relprop.cpu
-from pyref.methods.method import cheap
+from pyref.methods.method import cheap, start
 from tests.test_methods_support import network_of, options_of
 
 ALWAYS = ("fullgrad", "full_gradient", "grad_cam", "occlusion", "integrated_gradients", "interior_gradients")
@@ -100,10 +100,19 @@ def test_a_lean_record_computes_again_what_it_let_go_of():
 
 
 @pytest.mark.parametrize(
-    ("method", "most"), [("gradient_times_input", 0.8), ("lrp", 0.8), ("guided_backprop", 0.8), ("deeplift", 1.5)]
+    ("architecture", "method", "most"),
+    [
+        ("vgg16", "gradient_times_input", 0.8),
+        ("vgg16", "lrp", 0.8),
+        ("vgg16", "guided_backprop", 0.8),
+        ("vgg16", "deeplift", 1.5),
+        ("resnet50", "gradient_times_input", 0.5),  # what convolutions hand to residual sums is not read again
+        ("resnet50", "lrp", 0.8),
+        ("resnet50", "deeplift", 1.0),
+    ],
 )
-def test_a_lean_run_holds_less_than_the_values_of_the_network(method, most):
-    network = relprop.build("vgg16", seed=0, classes=5, width=0.25, size=64)
+def test_a_lean_run_holds_less_than_the_values_of_the_network(architecture, method, most):
+    network = pyref.merge_batchnorm(relprop.build(architecture, seed=0, classes=5, width=0.25, size=64))
     x = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
     values = sum(value.nbytes for value in network.forward(x, relprop.cpu).values())
 
@@ -117,6 +126,19 @@ def test_a_lean_run_holds_less_than_the_values_of_the_network(method, most):
 
     peak(inner=False)
     assert peak(inner=False) <= most * values < peak(inner=True)
+
+
+def test_a_linear_walk_holds_what_it_ends_at():
+    network = pyref.merge_batchnorm(relprop.build("resnet50", seed=0, classes=5, width=0.125, size=32))
+    x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
+    name = "layer1.0.conv3"  # a residual sum alone reads it
+    run = start(network, x, 1, at=name, inner=False, linear=True, backend=relprop.cpu)
+    assert np.count_nonzero(run.record.hollow(name))
+    assert not np.count_nonzero(run.record.hollow("layer1.1.conv3"))
+    whole = pyref.gradient_times_input(network, x, 1, at=name, backend=relprop.cpu)
+    assert_same(
+        pyref.gradient_times_input(network, x, 1, at=name, inner=False, backend=relprop.cpu).values, whole.values
+    )
 
 
 def test_explain_makes_the_rest_when_it_is_read():

@@ -434,6 +434,7 @@ class HardSigmoid(PiecewiseLinear):
 class Identity(PiecewiseLinear):
     """f(z) = z."""
 
+    linear: ClassVar[bool] = True
     name: ClassVar[str] = "identity"
 
     def value(self, z):

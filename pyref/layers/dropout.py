@@ -42,6 +42,7 @@ class Dropout(Layer):
 
     kind: ClassVar[str] = "dropout"
     cheap: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
     piecewise_linear: ClassVar[bool] = True
 
     rate: float = 0.5

@@ -41,6 +41,7 @@ class Layer:
 
     kind     what composites select by: "dense", "conv", "activation", "norm", ...
     affine   whether a propagation rule applies to it
+    linear   whether its gradient and multiplier look at the shapes of x and y alone
     arity    number of inputs, None for any number from one
     outputs  number of outputs
     piecewise_linear   whether exact Integrated Gradients can follow it
@@ -49,6 +50,7 @@ class Layer:
 
     kind: ClassVar[str] = "layer"
     affine: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
     arity: ClassVar[int | None] = 1
     piecewise_linear: ClassVar[bool] = False
     cheap: ClassVar[bool] = False
@@ -95,6 +97,7 @@ class AffineLayer(Layer):
     """An affine node: the multiplier is the gradient, and every propagation rule applies."""
 
     affine: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
     piecewise_linear: ClassVar[bool] = True
 
     def terms(self, x: tuple) -> tuple:

@@ -236,6 +236,7 @@ class _Rearrangement(Layer):
 
     kind: ClassVar[str] = "shape"
     cheap: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
     piecewise_linear: ClassVar[bool] = True
 
     def multiplier(self, backend, x, y, x0, y0, M, product="symmetric", max_pool="xmax"):

@@ -27,7 +27,7 @@ def deconvnet(network, x, target=None, *, activation="raise", absolute=False, **
     Raises
         ValueError  an activation that is not ReLU, by default; a recurrent layer.
     """
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     G = positive_gradients(run, "Deconvnet", activation, masked=False)
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])

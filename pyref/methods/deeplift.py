@@ -42,7 +42,7 @@ def deeplift(
         network = merge_batchnorm(network)
     if rule == "reveal_cancel" or isinstance(baseline, list):  # they read the record more than once
         options["inner"] = True
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     references = [run.moved(b) for b in baselines(run, baseline, once=True)]
     signals: Mapping = {}
     change: Any = 0

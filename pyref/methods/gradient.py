@@ -18,6 +18,6 @@ def gradient(network, x, target=None, **options):
     Returns
         Attribution; it promises no sum. Unit: output per input.
     """
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     G = run.gradients()
     return Attribution("gradient", run.collect(lambda ref, value: G[ref]), run.output, **run.kept(signals=G))

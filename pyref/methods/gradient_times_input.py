@@ -20,7 +20,7 @@ def gradient_times_input(network, x, target=None, **options):
     Returns
         Attribution; since biases may take a share, it promises no sum.
     """
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     G = run.gradients()
     signals = Derived(G, lambda ref, g: run.record[ref] * g)
     values = run.collect(lambda ref, value: signals[ref])

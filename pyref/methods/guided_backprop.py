@@ -29,7 +29,7 @@ def guided_backprop(network, x, target=None, *, activation="raise", absolute=Fal
     Raises
         ValueError  an activation that is not ReLU, by default; a recurrent layer.
     """
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     G = positive_gradients(run, "Guided Backpropagation", activation, masked=True)
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])

@@ -188,7 +188,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     """
     ends = straight_ends(run)
     first = run.network.up_to(*ends)
-    beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False)
+    beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False, linear=True)
     together = batch_size or run.fitting_caches
     parts = [nodes[part] for part in _parts(len(nodes), together)]
     rows = [range(len(run.output))[part] for part in _parts(len(run.output), max(1, together // len(nodes)))]

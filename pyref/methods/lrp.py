@@ -59,7 +59,7 @@ def lrp(
     if merged is not network:
         network = merged
         rules = assign_rules(rule, network, **(rule_options or {}))
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=form == "gradient", **options)
     settings = {"rule": rule, "rules": rules, "gate": gate, "form": form, "merge_batchnorm": merging}
     if form == "gradient":
         return _gradient_form(run, rules, gate, settings)

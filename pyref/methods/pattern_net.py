@@ -38,7 +38,7 @@ def pattern_net(network, x, target=None, *, patterns, mask=True, project=False, 
 
 def walk_patterns(name, combine, network, x, target, patterns, mask, project, options):
     """What PatternNet and PatternAttribution share: batch normalisation merged, the walk, the result."""
-    run = start(merge_batchnorm(network), x, target, **options)
+    run = start(merge_batchnorm(network), x, target, linear=True, **options)
     signals = propagate_patterns(run, patterns, combine, mask, project)
     return Attribution(
         name,

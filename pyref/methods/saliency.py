@@ -24,7 +24,7 @@ def saliency(network, x, target=None, *, channels="each", **options):
         Attribution, ≥ 0; it promises no sum.
     """
     check_choice("channels", channels, ("each", "sum", "max", "l2"))
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     G = run.gradients()
     size = Derived(G, lambda ref, g: np.abs(g))
     embeddings = {run.leaves[name] for name in run.embedded}

@@ -50,7 +50,7 @@ def smoothgrad(
     """
     check_choice("mode", mode, ("mean", "square", "variance"))
     check_choice("absolute", absolute, (None, "before", "after"))
-    run = start(network, x, target, **options)
+    run = start(network, x, target, linear=True, **options)
     indices = check_noise(run, samples, level, indices)
     mean: dict = {}
     spread: dict = {}
