@@ -434,6 +434,32 @@ def test_workspace_of_other_layers_does_not_grow_with_the_batch(name):
     assert _core.counters()["products"] == (n if name == "aggregate" else 0)
 
 
+# ---- products with few rows ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("inputs", [1, 17, 257, 1023, 1031])
+@pytest.mark.parametrize("outputs", [1, 3, 5, 131])
+def test_few_rows_are_multiplied_whole(inputs, outputs, transposed, dtype):
+    """In whole numbers, on both sides of the number of rows from which on a BLAS is called; half of x is 0."""
+    rng = np.random.default_rng(inputs)
+    w = rng.integers(-3, 4, size=(outputs, inputs)).astype(dtype)
+    w = w.T if transposed else np.ascontiguousarray(w.T)
+    for n in (0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 31, 32, 33):
+        x, G = (np.maximum(rng.integers(-3, 4, size=(n, k)), 0).astype(dtype) for k in (inputs, outputs))
+        assert (cpu.dense_forward(x, w) == x @ w).all()
+        assert (cpu.dense_gradient(x, w, None, G) == G @ w.T).all()
+
+
+def test_few_rows_have_their_own_bits():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(32, 1031)).astype(np.float32), rng.normal(size=(9, 1031)).astype(np.float32).T
+    z = cpu.dense_forward(x, w)
+    for n in range(1, 32, 5):
+        assert (cpu.dense_forward(x[n:], w) == z[n:]).all()
+
+
 # ---- threads ----
 
 

@@ -1,7 +1,7 @@
 #include "relprop/dense.h"
 
 #include "affine.h"
-#include "machine/registers.h"
+#include "machine/panel.h"
 
 namespace relprop::cpu {
 namespace {
@@ -17,28 +17,35 @@ constexpr Index batch_elements = 1 << 20, batch_least = 256;
 //
 // They take the time in which the weights come from memory, once: a matrix product would copy them first, and with one
 // row another library's threads would wait for more. Rows of weights that meet nothing but 0, as after a ReLU, are not
-// read. Each element has its terms in the same order whatever the number of rows and threads.
+// read. Each element has its terms in the same order whatever the number of threads, and of rows as long as they are few.
 
 constexpr Index few_rows = 8;
+constexpr Index few_of_long_rows = 32, long_row = 1024;  // where elements are sums along what lies in one piece, and that is long
 constexpr Index rows_at_once = 8;      // of weights, side by side
 constexpr Index terms_at_once = 256;   // added up before they meet the sum so far, so that less is rounded away
 constexpr Index sums_at_once = 1 << 12;
 constexpr Index worth_a_thread = 1 << 15;
+constexpr int samples_at_once = machine::most_rows / 2;  // which meet what is read of the weights while it is in registers
 
-// sum_c += Σ_j a_j · w_j,c, while rows [from, to) of the next are asked for.
-template <class T>
-void add_rows_of_weights(const T* a, const T* const* w, Index count, T* sum, const T* const* next, Index from, Index to) {
+// sum_r,c += Σ_j a_r,j · w_j,c, while rows [from, to) of the next are asked for.
+template <class T, int rows>
+void add_rows_of_weights(const T (*a)[rows_at_once], const T* const* w, Index count, T* sum, const T* const* next, Index from, Index to) {
   using Vector = typename machine::Register<T>::type;
   constexpr Index lanes = machine::lanes<T>;
   Index c = 0;
   for (; c + lanes <= count; c += lanes) {
     for (Index j = from; j < to; ++j) machine::fetch(next[j] + c);
-    auto here = machine::read<Vector>(sum + c);
-    for (Index j = 0; j < rows_at_once; ++j) here += a[j] * machine::read<Vector>(w[j] + c);
-    machine::write(here, sum + c);
+    Vector weights[rows_at_once];
+    for (Index j = 0; j < rows_at_once; ++j) weights[j] = machine::read<Vector>(w[j] + c);
+    for (int r = 0; r < rows; ++r) {
+      auto here = machine::read<Vector>(sum + r * count + c);
+      for (Index j = 0; j < rows_at_once; ++j) here += a[r][j] * weights[j];
+      machine::write(here, sum + r * count + c);
+    }
   }
   for (; c < count; ++c)
-    for (Index j = 0; j < rows_at_once; ++j) sum[c] += a[j] * w[j][c];
+    for (int r = 0; r < rows; ++r)
+      for (Index j = 0; j < rows_at_once; ++j) sum[r * count + c] += a[r][j] * w[j][c];
 }
 
 // Columns [first, last) of C = A B or C += A B, B's rows next to one another in memory.
@@ -64,10 +71,17 @@ void add_up_rows(const Matrix<T>& A, const Matrix<T>& B, Index first, Index last
           w[j] = B.data + met[std::min(k + j, count - 1)] * B.stride + column;
           next[j] = B.data + met[std::min(k + j + rows_at_once, count - 1)] * B.stride + column;
         }
-        for (Index r = 0; r < A.rows; ++r) {
-          T a[rows_at_once];
-          for (Index j = 0; j < rows_at_once; ++j) a[j] = k + j < count ? A.data[r * A.stride + met[k + j]] : T(0);
-          add_rows_of_weights(a, w, columns, sums + r * columns, next, rows_at_once * r / A.rows, rows_at_once * (r + 1) / A.rows);
+        for (Index r = 0, taken; r < A.rows; r += taken) {
+          taken = A.rows - r >= samples_at_once ? samples_at_once : 1;
+          T a[samples_at_once][rows_at_once];
+          for (Index i = 0; i < taken; ++i)
+            for (Index j = 0; j < rows_at_once; ++j) a[i][j] = k + j < count ? A.data[(r + i) * A.stride + met[k + j]] : T(0);
+          const Index from = rows_at_once * r / A.rows, to = rows_at_once * (r + taken) / A.rows;
+          T* sum = sums + r * columns;
+          if (taken > 1)
+            add_rows_of_weights<T, samples_at_once>(a, w, columns, sum, next, from, to);
+          else
+            add_rows_of_weights<T, 1>(a, w, columns, sum, next, from, to);
         }
       }
       for (Index r = 0; r < A.rows; ++r)
@@ -76,26 +90,32 @@ void add_up_rows(const Matrix<T>& A, const Matrix<T>& B, Index first, Index last
   }
 }
 
-// The product of a row of A with each of `count` rows of weights, `apart` from one another, of the same length, while
-// what begins at `next` is asked for.
-template <class T, int count>
-void meet_rows(const T* a, const T* w, Index apart, Index length, T* out, bool add, const T* next) {
+// The products of `rows` rows of A with each of `count` rows of weights, all of the same length, A's and the weights' so
+// far apart from one another, while as many rows of what begins at `next` are asked for.
+template <class T, int rows, int count>
+void meet_rows(const T* a, Index a_apart, const T* w, Index apart, Index length, T* out, Index out_apart, bool add, const T* next) {
   using Vector = typename machine::Register<T>::type;
   constexpr Index lanes = machine::lanes<T>;
-  Vector sums[count] = {};
+  Vector sums[rows][count] = {};
   Index k = 0;
   for (; k + lanes <= length; k += lanes) {
-    machine::fetch(next + k);
-    const auto here = machine::read<Vector>(a + k);
-    for (int j = 0; j < count; ++j) sums[j] += here * machine::read<Vector>(w + j * apart + k);
+    Vector weights[count];
+    for (int j = 0; j < count; ++j) weights[j] = machine::read<Vector>(w + j * apart + k);
+    for (int r = 0; r < rows; ++r) {
+      machine::fetch(next + r * apart + k);
+      const auto here = machine::read<Vector>(a + r * a_apart + k);
+      for (int j = 0; j < count; ++j) sums[r][j] += here * weights[j];
+    }
   }
-  for (int j = 0; j < count; ++j) {
-    T of_lane[lanes], sum(0);
-    machine::write(sums[j], of_lane);
-    for (Index l = k; l < length; ++l) of_lane[l - k] += a[l] * w[j * apart + l];
-    for (Index l = 0; l < lanes; ++l) sum += of_lane[l];
-    out[j] = add ? out[j] + sum : sum;
-  }
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < count; ++j) {
+      T of_lane[lanes], sum(0);
+      machine::write(sums[r][j], of_lane);
+      for (Index l = k; l < length; ++l) of_lane[l - k] += a[r * a_apart + l] * w[j * apart + l];
+      for (Index l = 0; l < lanes; ++l) sum += of_lane[l];
+      T& to = out[r * out_apart + j];
+      to = add ? to + sum : sum;
+    }
 }
 
 // z (columns) += Σ_k by_k w[places_k], rows of w `apart` from one another
@@ -127,22 +147,31 @@ void add_rows(Index columns, Index count, const Index* places, const T* by, cons
 template <class T>
 void times(const Matrix<T>& A, const Matrix<T>& B, T* C, Index stride, bool add = false) {
   const Index columns = B.columns, length = A.columns;
-  if (A.rows > few_rows) return machine::product(A, B, C, stride, add);
+  if (A.rows > (B.transposed && length >= long_row ? few_of_long_rows : few_rows)) return machine::product(A, B, C, stride, add);
   if (A.rows == 0 || columns == 0) return;
   if (length > 0) machine::count_product(2 * A.rows * columns * length);
-  constexpr Index at_once = 4;  // columns that belong together
+  constexpr int at_once = 4;  // columns that belong together
   const Index of_one = std::max<Index>(1, A.rows * length * at_once), grain = (worth_a_thread + of_one - 1) / of_one;
   machine::parallel((columns + at_once - 1) / at_once, grain, [&](Index begin, Index end) {
     const Index first = begin * at_once, last = std::min(columns, end * at_once);
     if (!B.transposed) return add_up_rows(A, B, first, last, C, stride, add);
+    const auto meet = [&](auto rows, auto count, Index r, Index c, Index next) {
+      meet_rows<T, rows, count>(A.data + r * A.stride, A.stride, B.data + c * B.stride, B.stride, length, C + r * stride + c, stride, add,
+                                B.data + next * B.stride);
+    };
+    constexpr std::integral_constant<int, 1> one{};
+    constexpr std::integral_constant<int, at_once> several{};
+    constexpr std::integral_constant<int, samples_at_once> rows{};
     for (Index c = first; c < last; c += at_once)
-      for (Index r = 0; r < A.rows; ++r) {
-        const T *a = A.data + r * A.stride, *w = B.data + c * B.stride;
-        T* out = C + r * stride + c;
-        if (last - c >= at_once)
-          meet_rows<T, at_once>(a, w, B.stride, length, out, add, w + (at_once + r % at_once) * B.stride);
+      for (Index r = 0; r < A.rows;) {
+        const bool many = A.rows - r >= rows;
+        if (last - c < at_once)
+          for (Index j = c; j < last; ++j) meet(one, one, r, j, c);
+        else if (many)
+          meet(rows, several, r, c, c + at_once);
         else
-          for (Index j = 0; j < last - c; ++j) meet_rows<T, 1>(a, w + j * B.stride, B.stride, length, out + j, add, w);
+          meet(one, several, r, c, c + at_once + r % at_once);
+        r += many && last - c >= at_once ? rows : 1;
       }
   });
 }

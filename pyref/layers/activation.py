@@ -244,7 +244,7 @@ class Activation(Layer):
         return (backend.activation_relevance(x[0], self, R),)
 
     def multiplier(self, backend, x, y, x0, y0, M, product="symmetric", max_pool="xmax"):
-        return (M * backend.activation_quotient(x[0], x0[0], self),)
+        return (backend.multiply_forward((M, backend.activation_quotient(x[0], x0[0], self))),)
 
 
 class PiecewiseLinear(Activation):
