@@ -5,8 +5,6 @@
 
 namespace relprop::bind {
 
-inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
-
 inline const std::vector<Index>& shape_of(const std::vector<Index>& shape) { return shape; }
 
 // The shape that `join` makes of the arrays' shapes, which is not asked where they are alike.
@@ -27,12 +25,6 @@ std::vector<Index> shape_by(const py::object& join, const std::vector<Array>& x)
 template <class Array>
 std::vector<Index> joint_shape(const std::vector<Array>& x) {
   return shape_by(of_merge("joint_shape"), x);
-}
-
-// The adjoint of spreading: a signal summed to the shape of what was spread.
-inline py::object gathered(const py::object& signal, const std::vector<Index>& shape) {
-  if (shape_of(py::cast<py::array>(signal)) == shape) return signal;
-  return of_merge("unbroadcast")(signal, shape_tuple(shape));
 }
 
 inline Index elements(const std::vector<Index>& shape, std::size_t from = 0) {

@@ -1,7 +1,6 @@
 // The door of the kernels: each argument is checked on one line, in pyref's words, and becomes a pointer.
 #pragma once
 
-#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,12 +53,6 @@ inline py::array floats(const char* name, const py::object& x) {
                        ".astype('float64')");
 }
 
-// The same, or null for None.
-inline std::optional<py::array> floats_or_none(const char* name, const py::object& x) {
-  if (x.is_none()) return std::nullopt;
-  return floats(name, x);
-}
-
 // The option that a word names; pyref.check.check_choice's ValueError for any other.
 template <class E>
 E choice(const char* name, const py::object& word) {
@@ -97,12 +90,6 @@ inline bool is_one_sample(const py::array& x, const py::array& z) {
 }
 inline py::array first_sample(const py::array& x) { return x[py::slice(0, 1, 1)]; }
 
-template <class T>
-std::optional<Packed<T>> packed(const std::optional<py::array>& x) {
-  if (!x) return std::nullopt;
-  return Packed<T>(*x);
-}
-
 // Null for null.
 template <class T>
 Packed<T> packed(const py::array& x) {
@@ -111,11 +98,6 @@ Packed<T> packed(const py::array& x) {
 template <class T>
 const T* pointer(const Packed<T>& x) {
   return x ? x.data() : nullptr;
-}
-
-template <class T>
-const T* pointer(const std::optional<Packed<T>>& x) {
-  return x ? x->data() : nullptr;
 }
 
 template <class T>
@@ -136,40 +118,6 @@ inline py::array spread(const py::array& v, const std::vector<Index>& shape) {
 // Whether a function holds what it uses by value, so that a chain may call it again.
 enum class Repeats { no, yes };
 
-// New arrays of the shapes, in the widest dtype, which f(pointers to the numbers of `arrays`, pointers to the new
-// ones) fills without the GIL.
-template <Repeats repeats = Repeats::no, class F>
-std::vector<py::array> filled(const std::vector<py::array>& arrays, const std::vector<std::vector<Index>>& shapes, F&& f) {
-  std::vector<py::array> all;
-  with_widest(arrays, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    std::vector<Packed<T>> in;
-    std::vector<const T*> from;
-    std::vector<T*> to;
-    for (const auto& a : arrays) from.push_back(in.emplace_back(a).data());
-    for (const auto& shape : shapes) {
-      auto out = empty<T>(shape);
-      to.push_back(out.mutable_data());
-      all.push_back(out);
-    }
-    if constexpr (repeats == Repeats::yes) {
-      compute([f, from, to] { f(from.data(), to.data()); }, in, all);
-    } else {
-      py::gil_scoped_release release;
-      f(from.data(), to.data());
-    }
-    return py::object();
-  });
-  return all;
-}
-
-// The shape of x with another last axis.
-inline std::vector<Index> with_last(const py::array& x, Index last) {
-  auto shape = shape_of(x);
-  shape.back() = last;
-  return shape;
-}
-
 // A rule for a layer whose input is x, with the bounds of a box as arrays.
 template <class T>
 struct RuleFor {
@@ -180,8 +128,7 @@ struct RuleFor {
 
 template <class T>
 RuleFor<T> rule_for(const py::object& rule, const Packed<T>& x) {
-  const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
-  RuleFor<T> made{with_rule<T>(rule, [](const auto& compiled) -> AnyRule<T> { return compiled; }, is_bound), {}, {}};
+  RuleFor<T> made{any_rule<T>(rule), {}, {}};
   if (const auto* box = std::get_if<math::ZBox<T>>(&made.rule)) {
     const py::tuple sample = py::cast<py::tuple>(x.attr("shape")[py::slice(1, x.ndim(), 1)]);
     const auto numpy = py::module_::import("numpy");
@@ -241,6 +188,8 @@ class AccountFor {
   Account<T> raw_{};
 };
 
+inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
+
 // Raises unless a baseline x0 broadcasts to the shape of x.
 inline void check_baseline(const std::vector<Index>& x, const std::vector<Index>& x0) {
   if (x0 == x) return;
@@ -280,6 +229,11 @@ struct InHostMemory {
   static Array nothing() { return or_none("", py::none()); }
   static const Array& on_host(const Array& x) { return x; }
   static Array spread(const Array& x, const std::vector<Index>& shape) { return bind::spread(x, shape); }
+  // The adjoint of spreading: a signal summed to the shape of what was spread.
+  static py::object gathered(const char*, const py::object& signal, const std::vector<Index>& shape) {
+    if (shape_of(py::cast<py::array>(signal)) == shape) return signal;
+    return of_merge("unbroadcast")(signal, shape_tuple(shape));
+  }
   static void check_sample(const char*, const std::vector<Index>&) {}       // of any size
   static void check_compiled(bool, const char*, std::size_t) {}  // pyref's is the answer to what is not compiled
 
@@ -346,6 +300,14 @@ struct InHostMemory {
 
   bool one_x = false;
 };
+
+// New arrays of the shapes that f(pointers to the numbers of `arrays`, pointers to the new ones) fills once.
+template <class F>
+std::vector<py::object> filled(const std::vector<py::array>& arrays, const std::vector<std::vector<Index>>& shapes, F&& f) {
+  std::vector<const py::array*> all;
+  for (const auto& a : arrays) all.push_back(&a);
+  return InHostMemory::filled<Repeats::no>("", all, shapes, [&](const auto&, auto in, auto out) { f(in, out); });
+}
 
 // A kernel of relprop::cpu as a member of a door.
 #define RELPROP_CPU_KERNEL(name) \

@@ -25,11 +25,11 @@ class SumFor {
       run = 1;
       auto sample = sum.shape;
       sample[0] = 1;
-      return kept_alive_.emplace_back(spread(*constant.array, sample)).data();
+      return kept_alive_.emplace_back(bind::spread(*constant.array, sample)).data();
     };
     for (std::size_t k = 0; k < sum.x.size(); ++k) {
       cpu::SumTerm<T> term{};
-      term.x = x_.emplace_back(spread(sum.x[k], sum.shape)).data();
+      term.x = x_.emplace_back(bind::spread(sum.x[k], sum.shape)).data();
       term.w = pointer_to(sum.weights[k], term.run);
       if (has_relevance) term.r = r_.emplace_back(empty<T>(sum.shape)).mutable_data();
       terms_.push_back(term);
@@ -80,9 +80,8 @@ struct Host : InHostMemory {
   static py::tuple relevance(const char*, const Terms& sum, const py::object& R_, const py::object& rule, const py::object& z_,
                              const py::object& account) {
     const auto R = array("R", R_, sum.shape);
-    const auto z = floats_or_none("z", z_);
-    if (z) check_shape("z", *z, sum.shape);
-    return with_dtype_of(sum, {R, z.value_or(R)}, [&](auto zero) -> py::object {
+    const auto z = or_none("z", z_, sum.shape);
+    return with_dtype_of(sum, {R, z}, [&](auto zero) -> py::object {
       using T = decltype(zero);
       const Packed<T> R_data(R);
       const auto z_data = packed<T>(z);
@@ -101,13 +100,9 @@ struct Host : InHostMemory {
       }
       kept.write();
       py::tuple parts(sum.x.size());
-      for (std::size_t k = 0; k < sum.x.size(); ++k) parts[k] = bind::gathered(made.r()[k], shape_of(sum.x[k]));
+      for (std::size_t k = 0; k < sum.x.size(); ++k) parts[k] = gathered("", made.r()[k], shape_of(sum.x[k]));
       return parts;
     });
-  }
-
-  static py::object gathered(const char*, const py::object& signal, const std::vector<Index>& shape) {
-    return bind::gathered(signal, shape);
   }
 };
 

@@ -33,7 +33,7 @@ struct Sum {
 };
 
 // A Door takes arrays as door.h says, and computes forward(operation, sum), relevance(operation, sum, R, rule, z, account),
-// one for each input, and gathered(operation, signal, shape), a signal summed to the shape of what was spread to its own.
+// one for each input.
 template <class Door>
 struct Merging {
   using Array = typename Door::Array;

@@ -59,8 +59,7 @@ struct RecurrentArguments {
 template <class T, class Door>
 struct RecurrentRule {
   RecurrentRule(typename Door::Call& call, const py::object& rule, const cpu::RecurrentSize& size) {
-    const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
-    compiled = with_rule<T>(rule, [](const auto& one) -> AnyRule<T> { return one; }, is_bound);
+    compiled = any_rule<T>(rule);
     if (std::holds_alternative<math::Pass<T>>(compiled))
       throw py::value_error("rule Pass needs one input of the output's shape; give this node another rule");
     const auto* box = std::get_if<math::ZBox<T>>(&compiled);

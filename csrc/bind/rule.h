@@ -1,6 +1,8 @@
 // pyref's rule dataclasses as the structs of csrc/math.
 #pragma once
 
+#include <cstring>
+
 #include "fields.h"
 #include "relprop/rules.h"
 
@@ -27,6 +29,13 @@ auto with_rule(py::handle rule, F&& f, Skip&& skip) -> decltype(f(math::Pass<T>{
 template <class T, class F>
 auto with_rule(py::handle rule, F&& f) -> decltype(f(math::Pass<T>{})) {
   return with_rule<T>(rule, f, [](const char*) { return false; });
+}
+
+// The same for what takes any rule; the bounds of a box, which are arrays, keep their zeros.
+template <class T>
+AnyRule<T> any_rule(py::handle rule) {
+  const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
+  return with_rule<T>(rule, [](const auto& compiled) -> AnyRule<T> { return compiled; }, is_bound);
 }
 
 }  // namespace relprop::bind

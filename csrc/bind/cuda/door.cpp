@@ -168,8 +168,7 @@ py::object spread_bound(const Call& call, const char* field, const py::object& g
 
 template <class T>
 DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x, const T* data, const std::vector<Index>& shape) {
-  const auto is_bound = [](const char* field) { return std::strcmp(field, "low") == 0 || std::strcmp(field, "high") == 0; };
-  DeviceRule<T> made{with_rule<T>(rule, [](const auto& compiled) -> AnyRule<T> { return compiled; }, is_bound), {}};
+  DeviceRule<T> made{any_rule<T>(rule), {}};
   const auto* box = std::get_if<math::ZBox<T>>(&made.rule);
   if (!box) return made;
   auto sample = shape;

@@ -119,6 +119,8 @@ class Call {
     return gathered(signal.data(), signal.array.shape, to);
   }
 
+  // Keeps what kernels still read.
+  void hold(const DeviceArray& array) { held_.push_back(array); }
   template <class T>
   void clear(T* numbers, Index count) const {
     cuda::clear(operation_, numbers, sizeof(T) * static_cast<std::size_t>(count), stream_);
@@ -253,16 +255,22 @@ struct InDeviceMemory {
       return call.give(r);
     });
   }
+
+  // A signal summed to the shape of what was spread to its own.
+  static py::object gathered(const char* operation, const py::object& signal, const std::vector<Index>& shape) {
+    const Argument u("signal", signal);
+    if (u.shape() == shape) return signal;
+    Call call(operation, {&u});
+    return call.with_widest([&](auto zero) {
+      using T = decltype(zero);
+      const T* data = call.in<T>(u);
+      return call.give(call.gathered(data, u.shape(), shape));
+    });
+  }
 };
 
 // A kernel of relprop::cuda as a member of a door.
 #define RELPROP_CUDA_KERNEL(name) \
   static constexpr auto name = [](const Call& on, const auto&... of) { return cuda::name(on.operation(), on.stream(), of...); };
-
-// The shape with another last axis.
-inline std::vector<Index> with_last(std::vector<Index> shape, Index last) {
-  shape.back() = last;
-  return shape;
-}
 
 }  // namespace relprop::bind

@@ -49,8 +49,7 @@ struct OnDevice : InDeviceMemory {
 
   static py::tuple relevance(const char* operation, const Terms& inputs, const py::object& R_, const py::object& rule,
                              const py::object& z_, const py::object& account) {
-    const Argument R = array("R", R_, inputs.shape), z = or_none("z", z_);
-    if (z) check_shape(z, inputs.shape);
+    const Argument R = array("R", R_, inputs.shape), z = or_none("z", z_, inputs.shape);
     Call call(operation, inputs.arrays({&R, &z}));
     return call.with_widest([&](auto zero) -> py::object {
       using T = decltype(zero);
@@ -73,17 +72,6 @@ struct OnDevice : InDeviceMemory {
       py::tuple parts(r.size());
       for (std::size_t k = 0; k < r.size(); ++k) parts[k] = call.give(call.gathered(r[k], inputs.x[k].shape()));
       return parts;
-    });
-  }
-
-  static py::object gathered(const char* operation, const py::object& signal, const std::vector<Index>& shape) {
-    const Argument u("signal", signal);
-    if (u.shape() == shape) return signal;
-    Call call(operation, {&u});
-    return call.with_widest([&](auto zero) {
-      using T = decltype(zero);
-      const T* data = call.in<T>(u);
-      return call.give(call.gathered(data, u.shape(), shape));
     });
   }
 };

@@ -29,7 +29,7 @@ cuda::Steps<T> writable(const DeviceArray& x) {
 // A result, parts of which a record holds: views of it on the device, or of one copy in host memory.
 class Whole {
  public:
-  Whole(const bind::Call& call, const DeviceArray& array) : array_(array) {
+  Whole(const Call& call, const DeviceArray& array) : array_(array) {
     if (!call.is_on_device()) host_ = to_host(array);
   }
   py::object part(std::size_t axis, Index first, Index count) const {
@@ -46,14 +46,7 @@ class Whole {
 };
 
 struct SequencesInDeviceMemory : InDeviceMemory {
-  struct Call : bind::Call {
-    using bind::Call::Call;
-    // Until the call ends.
-    void hold(const DeviceArray& array) { kept_.push_back(array); }
-
-   private:
-    std::vector<DeviceArray> kept_;
-  };
+  using Call = bind::Call;
 
   static py::object in_host(const char* name, const py::object& x) {
     return bind::is_on_device(x) ? py::object(to_host(device_array(name, x))) : x;
