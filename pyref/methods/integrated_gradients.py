@@ -190,7 +190,8 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     first = run.network.up_to(*ends)
     beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False, linear=True)
     together = batch_size or run.fitting_caches
-    parts = [nodes[part] for part in _parts(len(nodes), together)]
+    alphas, weights = (_factors(run.v, f) for f in zip(*nodes, strict=True))
+    parts = _parts(len(nodes), together)
     rows = [range(len(run.output))[part] for part in _parts(len(run.output), max(1, together // len(nodes)))]
     report.gradients += len(nodes)
     at: list[Any] = []
@@ -205,11 +206,11 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
             start, record = (first.forward(inputs, run.backend, values) for values in given)
             line = {name: (start[ref], record[ref] - start[ref]) for name, ref in beyond.leaves.items()}
             total = {ref: _wide_zeros(record[ref]) for ref in ends}
-        points = {name: _outer([alpha for alpha, _ in some], d, p) for name, (p, d) in line.items()}
-        moved = beyond.repeated([*of] * len(some), points)
-        G = replace(moved, v=_outer([v for _, v in some], run.v[of.start : of.stop])).gradients()
+        points = {name: _outer(alphas[some], d, p) for name, (p, d) in line.items()}
+        moved = beyond.repeated([*of] * (some.stop - some.start), points)
+        G = replace(moved, v=_outer(weights[some], run.v[of.start : of.stop])).gradients()
         for ref in ends:
-            total[ref] = total[ref] + np.sum(np.reshape(G[ref], (len(some), *record[ref].shape)), axis=0)
+            total[ref] = total[ref] + np.sum(np.reshape(G[ref], (-1, *record[ref].shape)), axis=0)
         if some is parts[-1]:
             seeds = {ref: v.astype(record[ref].dtype) for ref, v in total.items()}
             stop = tuple(run.leaves.values())
@@ -226,10 +227,14 @@ def _parts(count, most):
     return [slice(count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]
 
 
+def _factors(like, numbers):
+    """Numbers as an array in the arithmetic of another."""
+    return np.asarray([number_like(like, f) for f in numbers], like=like)
+
+
 def _outer(factors, d, p=None):
     """p + factor · d (n, ...) for one factor after the other: (len(factors) · n, ...)."""
-    by = np.asarray([number_like(d, f) for f in factors], like=d).astype(d.dtype)
-    y = np.reshape(by, (-1,) + (1,) * d.ndim) * np.expand_dims(d, 0)
+    y = np.reshape(factors.astype(d.dtype), (-1,) + (1,) * d.ndim) * np.expand_dims(d, 0)
     if p is not None:
         y += np.expand_dims(p, 0)
     return np.reshape(y, (-1, *d.shape[1:]))
