@@ -188,6 +188,34 @@ class AccountFor {
   Account<T> raw_{};
 };
 
+// The same in a Call: bias shares in a shape whose first axis is that of samples, and per sample the rest.
+template <class T, class Call>
+class AccountIn {
+ public:
+  AccountIn(Call& call, const py::object& account, const std::vector<Index>& shape, bool has_bias)
+      : call_(call), account_(account), has_bias_(has_bias) {
+    if (account.is_none()) return;
+    if (has_bias) bias_ = call.template out<T>(shape);
+    stabilizer_ = call.template out<T>({shape[0]});
+    dropped_ = call.template out<T>({shape[0]});
+    raw_ = {has_bias ? bias_.data() : nullptr, stabilizer_.data(), dropped_.data()};
+  }
+  const Account<T>* pointer() const { return account_.is_none() ? nullptr : &raw_; }
+  void write() const {
+    if (account_.is_none()) return;
+    account_.attr("add_kept")(call_.give(stabilizer_), call_.give(dropped_));
+    if (has_bias_) account_.attr("add_bias")(call_.give(bias_));
+  }
+
+ private:
+  using Out = decltype(std::declval<Call&>().template out<T>(std::vector<Index>{}));
+  Call& call_;
+  py::object account_;
+  bool has_bias_;
+  Out bias_, stabilizer_, dropped_;
+  Account<T> raw_{};
+};
+
 inline py::object of_merge(const char* name) { return py::module_::import("pyref.layers.merge").attr(name); }
 
 // Raises unless a baseline x0 broadcasts to the shape of x.

@@ -78,34 +78,6 @@ struct RecurrentRule {
   bool is_strict_box = false;
 };
 
-// What a recurrent relevance writes for pyref's Account: bias shares (n, columns), per sample the rest.
-template <class T, class Call>
-class RecurrentAccount {
- public:
-  RecurrentAccount(Call& call, const py::object& account, Index samples, Index columns, bool has_bias)
-      : call_(call), account_(account), has_bias_(has_bias) {
-    if (account.is_none()) return;
-    if (has_bias) bias_ = call.template out<T>({samples, columns});
-    stabilizer_ = call.template out<T>({samples});
-    dropped_ = call.template out<T>({samples});
-    raw_ = {has_bias ? bias_.data() : nullptr, stabilizer_.data(), dropped_.data()};
-  }
-  const Account<T>* pointer() const { return account_.is_none() ? nullptr : &raw_; }
-  void write() const {
-    if (account_.is_none()) return;
-    account_.attr("add_kept")(call_.give(stabilizer_), call_.give(dropped_));
-    if (has_bias_) account_.attr("add_bias")(call_.give(bias_));
-  }
-
- private:
-  using Out = decltype(std::declval<Call&>().template out<T>(std::vector<Index>{}));
-  Call& call_;
-  py::object account_;
-  bool has_bias_;
-  Out bias_, stabilizer_, dropped_;
-  Account<T> raw_{};
-};
-
 // A Layer has its name, the number of gates and states, the names of what a record holds, its type `Record` for kernels, and
 // weights(call, arguments). A Door of it has kernels forward, gradient, tangent, relevance and multiplier beside the above:
 // forward(call, arguments, x, states, reverse) is what is Computed, with its `steps` and its record().
@@ -294,8 +266,8 @@ struct Recurrence {
       const auto w = Layer::template weights<T>(call, given);
       const auto time = given.time(call, known.reverse);
       const T *S = call.template in<T>(signal.S), *last = call.template in<T>(signal.last);
-      const RecurrentAccount<T, Call> kept(call, account, given.size.samples, Layer::bias_blocks * given.size.width,
-                                           Layer::states == 1 || given.b);
+      const std::vector<Index> of_bias{given.size.samples, Layer::bias_blocks * given.size.width};
+      const AccountIn<T, Call> kept(call, account, of_bias, Layer::states == 1 || given.b);
       const Results<T> out(call, given, given.size.inputs);
       call.run([&] {
         with_each(out.pointers, [&](auto... to) {

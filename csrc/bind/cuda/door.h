@@ -167,34 +167,6 @@ DeviceRule<T> device_rule(Call& call, const py::object& rule, const Argument& x)
 // Pass: R itself where it has the shape of the one input x.
 py::object pass(const Argument& x, const Argument& R);
 
-// What a relevance kernel writes for pyref's Account, handed over by `write`.
-template <class T>
-class DeviceAccount {
- public:
-  DeviceAccount(Call& call, const py::object& account, const Argument& R, bool has_bias)
-      : call_(call), account_(account), has_bias_(has_bias) {
-    if (account.is_none()) return;
-    const auto shape = R.shape();
-    if (has_bias) bias_ = call.out<T>(shape);
-    stabilizer_ = call.out<T>({shape[0]});
-    dropped_ = call.out<T>({shape[0]});
-    raw_ = {bias_.data(), stabilizer_.data(), dropped_.data()};
-  }
-  const Account<T>* pointer() const { return account_.is_none() ? nullptr : &raw_; }
-  void write() const {
-    if (account_.is_none()) return;
-    account_.attr("add_kept")(call_.give(stabilizer_), call_.give(dropped_));
-    if (has_bias_) account_.attr("add_bias")(call_.give(bias_));
-  }
-
- private:
-  Call& call_;
-  py::object account_;
-  bool has_bias_;
-  Output<T> bias_, stabilizer_, dropped_;
-  Account<T> raw_{};
-};
-
 // As InHostMemory is to a door there; f and kernels run on a Call.
 struct InDeviceMemory {
   using Array = Argument;
@@ -248,7 +220,7 @@ struct InDeviceMemory {
       const auto made = device_rule<T>(call, given.rule, x);
       if (std::holds_alternative<math::Pass<T>>(made.rule)) return pass(x, R);
       const T *x_data = call.in<T>(x), *w_data = call.in<T>(w), *b_data = call.in<T>(b), *R_data = call.in<T>(R), *z_data = call.in<T>(z);
-      const DeviceAccount<T> kept(call, given.account, R, bool(b));
+      const AccountIn<T, Call> kept(call, given.account, R.shape(), bool(b));
       const auto r = call.out<T>(x.shape());
       call.run([&] { kernel(call, x_data, w_data, b_data, R_data, made.rule, made.bounds, z_data, kept.pointer(), r.data()); });
       kept.write();

@@ -62,7 +62,7 @@ struct OnDevice : InDeviceMemory {
         throw py::value_error("rule Pass needs one input of the output's shape; give this node another rule");
       }
       const T* R_data = call.in<T>(R);
-      const DeviceAccount<T> kept(call, account, R, sum.has_b);
+      const AccountIn<T, Call> kept(call, account, R.shape(), sum.has_b);
       std::vector<Output<T>> r;
       for (int k = 0; k < sum.count; ++k) sum.terms[k].r = r.emplace_back(call.out<T>(inputs.shape)).data();
       call.run([&] {
