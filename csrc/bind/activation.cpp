@@ -5,7 +5,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct ActivationOnHost : InHostMemory {
   RELPROP_CPU_KERNEL(activation_forward)
   RELPROP_CPU_KERNEL(activation_gradient)
   RELPROP_CPU_KERNEL(activation_ratio)
@@ -23,4 +23,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_activation(py::module_& cpu) { def_activation<Host>(cpu); }
+void bind_activation(py::module_& cpu) { def_activation<ActivationOnHost>(cpu); }

@@ -5,7 +5,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Kernels : AsGiven {
+struct AggregateKernels : AsGiven {
   template <class T>
   static void forward(const cpu::AggregateSize& size, const T* x, const T* adjacency, const T*, T* z) {
     cpu::aggregate_forward(size, x, adjacency, z);
@@ -19,4 +19,4 @@ struct Kernels : AsGiven {
 
 }  // namespace
 
-void bind_aggregate(py::module_& cpu) { def_aggregate<LayersInHostMemory<Kernels>>(cpu); }
+void bind_aggregate(py::module_& cpu) { def_aggregate<LayersInHostMemory<AggregateKernels>>(cpu); }

@@ -5,11 +5,11 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct BatchNormOnHost : InHostMemory {
   RELPROP_CPU_KERNEL(batchnorm_forward)
   RELPROP_CPU_KERNEL(batchnorm_relevance)
 };
 
 }  // namespace
 
-void bind_batchnorm(py::module_& cpu) { def_batchnorm<Host>(cpu); }
+void bind_batchnorm(py::module_& cpu) { def_batchnorm<BatchNormOnHost>(cpu); }

@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Kernels : AsGiven {
+struct ConvKernels : AsGiven {
   static constexpr bool takes_one = true;
   static constexpr auto forward = [](const auto&... of) { cpu::conv_forward(of...); };
   static constexpr auto gradient = [](const auto&... of) { cpu::conv_gradient(of...); };
@@ -16,4 +16,4 @@ struct Kernels : AsGiven {
 
 }  // namespace
 
-void bind_conv(py::module_& cpu) { Convolution<LayersInHostMemory<Kernels>>::def_all(cpu); }
+void bind_conv(py::module_& cpu) { Convolution<LayersInHostMemory<ConvKernels>>::def_all(cpu); }

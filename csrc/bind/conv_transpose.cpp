@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Kernels : AsGiven {
+struct ConvTransposeKernels : AsGiven {
   static constexpr bool takes_one = true;
   static constexpr auto forward = [](const auto&... of) { cpu::conv_transpose_forward(of...); };
   static constexpr auto gradient = [](const auto&... of) { cpu::conv_transpose_gradient(of...); };
@@ -16,4 +16,4 @@ struct Kernels : AsGiven {
 
 }  // namespace
 
-void bind_conv_transpose(py::module_& cpu) { TransposedConvolution<LayersInHostMemory<Kernels>>::def_all(cpu); }
+void bind_conv_transpose(py::module_& cpu) { TransposedConvolution<LayersInHostMemory<ConvTransposeKernels>>::def_all(cpu); }

@@ -5,7 +5,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Kernels {
+struct DenseKernels {
   static constexpr bool takes_one = true;
 
   // w as it lies in memory: a transposed view is no copy.
@@ -34,4 +34,4 @@ struct Kernels {
 
 }  // namespace
 
-void bind_dense(py::module_& cpu) { Affine<LayersInHostMemory<Kernels>, Dense>::def_all(cpu); }
+void bind_dense(py::module_& cpu) { Affine<LayersInHostMemory<DenseKernels>, Dense>::def_all(cpu); }

@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : SequencesInHostMemory {
+struct GRUOnHost : SequencesInHostMemory {
   static constexpr auto gradient = [](const auto&, const auto&... of) { cpu::gru_gradient(of...); };
   static constexpr auto tangent = [](const auto&, const auto&... of) { cpu::gru_tangent(of...); };
   static constexpr auto relevance = [](const auto&, const auto&... of) { cpu::gru_relevance(of...); };
@@ -44,4 +44,4 @@ struct Host : SequencesInHostMemory {
 
 }  // namespace
 
-void bind_gru(py::module_& cpu) { def_gru<Host>(cpu); }
+void bind_gru(py::module_& cpu) { def_gru<GRUOnHost>(cpu); }

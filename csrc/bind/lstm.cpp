@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : SequencesInHostMemory {
+struct LSTMOnHost : SequencesInHostMemory {
   static constexpr auto gradient = [](const auto&, const auto&... of) { cpu::lstm_gradient(of...); };
   static constexpr auto tangent = [](const auto&, const auto&... of) { cpu::lstm_tangent(of...); };
   static constexpr auto relevance = [](const auto&, const auto&... of) { cpu::lstm_relevance(of...); };
@@ -42,4 +42,4 @@ struct Host : SequencesInHostMemory {
 
 }  // namespace
 
-void bind_lstm(py::module_& cpu) { def_lstm<Host>(cpu); }
+void bind_lstm(py::module_& cpu) { def_lstm<LSTMOnHost>(cpu); }

@@ -65,7 +65,7 @@ py::object with_dtype_of(const Terms& sum, const std::vector<py::array>& others,
   return with_widest(all, f);
 }
 
-struct Host : InHostMemory {
+struct MergeOnHost : InHostMemory {
   static py::object forward(const char*, const Terms& sum) {
     return with_dtype_of(sum, {}, [&](auto zero) -> py::object {
       using T = decltype(zero);
@@ -108,4 +108,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_merge(py::module_& cpu) { def_merge<Host>(cpu); }
+void bind_merge(py::module_& cpu) { def_merge<MergeOnHost>(cpu); }

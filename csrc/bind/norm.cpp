@@ -5,7 +5,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct NormOnHost : InHostMemory {
   RELPROP_CPU_KERNEL(norm_forward)
   RELPROP_CPU_KERNEL(norm_gradient)
   RELPROP_CPU_KERNEL(norm_tangent)
@@ -26,4 +26,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_norm(py::module_& cpu) { def_norms<Host>(cpu); }
+void bind_norm(py::module_& cpu) { def_norms<NormOnHost>(cpu); }

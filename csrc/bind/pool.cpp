@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct PoolOnHost : InHostMemory {
   RELPROP_CPU_KERNEL(max_pool_forward)
   RELPROP_CPU_KERNEL(max_pool_gradient)
   RELPROP_CPU_KERNEL(max_pool_tangent)
@@ -19,4 +19,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_pool(py::module_& cpu) { def_max_pool<Host>(cpu); }
+void bind_pool(py::module_& cpu) { def_max_pool<PoolOnHost>(cpu); }

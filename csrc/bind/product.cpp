@@ -5,7 +5,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct ProductOnHost : InHostMemory {
   RELPROP_CPU_KERNEL(multiply_forward)
   RELPROP_CPU_KERNEL(multiply_gradient)
   RELPROP_CPU_KERNEL(multiply_tangent)
@@ -28,4 +28,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_product(py::module_& cpu) { def_product<Host>(cpu); }
+void bind_product(py::module_& cpu) { def_product<ProductOnHost>(cpu); }

@@ -107,7 +107,7 @@ class Size {
 
 using AnySize = std::shared_ptr<const Size>;
 
-struct Kernels : AsGiven {
+struct ReduceKernels : AsGiven {
   template <class T>
   static void forward(const AnySize& of, const T* x, const T*, const T*, T* z) {
     cpu::reduce_forward(of->size(), x, of->weights<T>().data(), z);
@@ -126,7 +126,7 @@ Layer<AnySize> layer_of(const py::array& x, const AnyBoxes& boxes) {
   return {std::make_shared<const Size>(x, boxes), shape_after(x, *boxes)};
 }
 
-struct Host : Unweighted<LayersInHostMemory<Kernels>> {
+struct ReduceOnHost : Unweighted<LayersInHostMemory<ReduceKernels>> {
   static Layer<AnySize> over_axes(const py::array& x, const py::object& axes, bool keepdims, bool is_mean) {
     return layer_of(x, reduction(x, axes, keepdims, is_mean));
   }
@@ -141,4 +141,4 @@ struct Host : Unweighted<LayersInHostMemory<Kernels>> {
 
 }  // namespace
 
-void bind_reduce(py::module_& cpu) { def_reductions<Host>(cpu); }
+void bind_reduce(py::module_& cpu) { def_reductions<ReduceOnHost>(cpu); }

@@ -139,7 +139,7 @@ py::object parts(py::handle rule) {
 }
 
 // (name, most parts, fields) of every compiled rule, in the order of FOR_EACH_RULE.
-py::list list() {
+py::list list_of_rules() {
   py::list all;
   const auto add = [&](auto rule) {
     all.append(py::make_tuple(rule.name, rule.max_parts, field_names<decltype(rule)>()));
@@ -154,7 +154,7 @@ py::list list() {
 
 void bind_rules(py::module_& module) {
   using namespace py::literals;
-  module.def("rule_list", &list);
+  module.def("rule_list", &list_of_rules);
   module.def("rule_parts", &parts, "rule"_a);
   module.def("rule_input_part", &input_part, "rule"_a, "p"_a, "x"_a);
   module.def("rule_weight_part", &weight_part, "rule"_a, "p"_a, "w"_a);

@@ -7,7 +7,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct Host : InHostMemory {
+struct SoftmaxOnHost : InHostMemory {
   using Size = cpu::SoftmaxSize;
   RELPROP_CPU_KERNEL(softmax_forward)
   RELPROP_CPU_KERNEL(softmax_gradient)
@@ -18,4 +18,4 @@ struct Host : InHostMemory {
 
 }  // namespace
 
-void bind_softmax(py::module_& cpu) { def_softmax<Host>(cpu); }
+void bind_softmax(py::module_& cpu) { def_softmax<SoftmaxOnHost>(cpu); }

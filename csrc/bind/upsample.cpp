@@ -34,7 +34,7 @@ class SizeFor {
   UpsampleSize<T> size_;
 };
 
-struct Kernels : AsGiven {
+struct UpsampleKernels : AsGiven {
   template <class T>
   static void forward(const Stretched& of, const T* x, const T*, const T*, T* z) {
     cpu::upsample_forward(SizeFor<T>(of).size(), x, z);
@@ -49,7 +49,7 @@ struct Kernels : AsGiven {
   }
 };
 
-struct Host : Unweighted<LayersInHostMemory<Kernels>> {
+struct UpsampleOnHost : Unweighted<LayersInHostMemory<UpsampleKernels>> {
   static Layer<Stretched> layer(const char*, const py::array& x, const py::object& size, const py::object& mode,
                                 const py::object& align_corners) {
     const auto geometry = upsample_geometry(shape_of(x), size, mode, align_corners);
@@ -59,4 +59,4 @@ struct Host : Unweighted<LayersInHostMemory<Kernels>> {
 
 }  // namespace
 
-void bind_upsample(py::module_& cpu) { def_upsample<Host>(cpu); }
+void bind_upsample(py::module_& cpu) { def_upsample<UpsampleOnHost>(cpu); }

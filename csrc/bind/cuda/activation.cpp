@@ -10,7 +10,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : InDeviceMemory {
+struct ActivationOnDevice : InDeviceMemory {
   RELPROP_CUDA_KERNEL(activation_forward)
   RELPROP_CUDA_KERNEL(activation_gradient)
   RELPROP_CUDA_KERNEL(activation_ratio)
@@ -31,4 +31,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_activation(py::module_& module) { def_activation<OnDevice>(module); }
+void bind_cuda_activation(py::module_& module) { def_activation<ActivationOnDevice>(module); }

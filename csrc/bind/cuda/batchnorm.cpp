@@ -22,7 +22,7 @@ cuda::Sum<T> sum_of(const cpu::BatchNormSize& size, const T* x, const T* scale, 
   return sum;
 }
 
-struct OnDevice : InDeviceMemory {
+struct BatchNormOnDevice : InDeviceMemory {
   template <class T>
   static void batchnorm_forward(const Call& on, const cpu::BatchNormSize& size, const T* x, const T* scale, const T* shift, T* y) {
     cuda::merge_forward(on.operation(), on.stream(), sum_of(size, x, scale, shift), y);
@@ -39,4 +39,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_batchnorm(py::module_& module) { def_batchnorm<OnDevice>(module); }
+void bind_cuda_batchnorm(py::module_& module) { def_batchnorm<BatchNormOnDevice>(module); }

@@ -8,7 +8,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : SequencesInDeviceMemory {
+struct GRUOnDevice : SequencesInDeviceMemory {
   static constexpr auto gradient = [](const Call& on, const auto&... of) { cuda::gru_gradient(on.operation(), on.stream(), of...); };
   static constexpr auto tangent = [](const Call& on, const auto&... of) { cuda::gru_tangent(on.operation(), on.stream(), of...); };
   static constexpr auto relevance = [](const Call& on, const auto&... of) { cuda::gru_relevance(on.operation(), on.stream(), of...); };
@@ -57,4 +57,4 @@ struct OnDevice : SequencesInDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_gru(py::module_& module) { def_gru<OnDevice>(module); }
+void bind_cuda_gru(py::module_& module) { def_gru<GRUOnDevice>(module); }

@@ -8,7 +8,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : SequencesInDeviceMemory {
+struct LSTMOnDevice : SequencesInDeviceMemory {
   static constexpr auto gradient = [](const Call& on, const auto&... of) { cuda::lstm_gradient(on.operation(), on.stream(), of...); };
   static constexpr auto tangent = [](const Call& on, const auto&... of) { cuda::lstm_tangent(on.operation(), on.stream(), of...); };
   static constexpr auto relevance = [](const Call& on, const auto&... of) { cuda::lstm_relevance(on.operation(), on.stream(), of...); };
@@ -52,4 +52,4 @@ struct OnDevice : SequencesInDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_lstm(py::module_& module) { def_lstm<OnDevice>(module); }
+void bind_cuda_lstm(py::module_& module) { def_lstm<LSTMOnDevice>(module); }

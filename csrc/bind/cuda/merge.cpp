@@ -35,7 +35,7 @@ cuda::Sum<T> sum_for(Call& call, const Terms& inputs) {
   return sum;
 }
 
-struct OnDevice : InDeviceMemory {
+struct MergeOnDevice : InDeviceMemory {
   static py::object forward(const char* operation, const Terms& inputs) {
     Call call(operation, inputs.arrays());
     return call.with_widest([&](auto zero) {
@@ -78,4 +78,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_merge(py::module_& module) { def_merge<OnDevice>(module); }
+void bind_cuda_merge(py::module_& module) { def_merge<MergeOnDevice>(module); }

@@ -8,7 +8,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : InDeviceMemory {
+struct NormOnDevice : InDeviceMemory {
   RELPROP_CUDA_KERNEL(norm_forward)
   RELPROP_CUDA_KERNEL(norm_gradient)
   RELPROP_CUDA_KERNEL(norm_tangent)
@@ -24,4 +24,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_norm(py::module_& module) { def_norms<OnDevice>(module); }
+void bind_cuda_norm(py::module_& module) { def_norms<NormOnDevice>(module); }

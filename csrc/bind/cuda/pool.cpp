@@ -9,7 +9,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : InDeviceMemory {
+struct PoolOnDevice : InDeviceMemory {
   RELPROP_CUDA_KERNEL(max_pool_forward)
   RELPROP_CUDA_KERNEL(max_pool_gradient)
   RELPROP_CUDA_KERNEL(max_pool_tangent)
@@ -25,4 +25,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_pool(py::module_& module) { def_max_pool<OnDevice>(module); }
+void bind_cuda_pool(py::module_& module) { def_max_pool<PoolOnDevice>(module); }

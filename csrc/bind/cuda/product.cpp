@@ -8,7 +8,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : InDeviceMemory {
+struct ProductOnDevice : InDeviceMemory {
   RELPROP_CUDA_KERNEL(multiply_forward)
   RELPROP_CUDA_KERNEL(multiply_gradient)
   RELPROP_CUDA_KERNEL(multiply_tangent)
@@ -28,4 +28,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_product(py::module_& module) { def_product<OnDevice>(module); }
+void bind_cuda_product(py::module_& module) { def_product<ProductOnDevice>(module); }

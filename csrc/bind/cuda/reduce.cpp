@@ -110,7 +110,7 @@ AnyBoxes adaptive_of(const Argument& x, const py::object& output_size) {
   });
 }
 
-struct OnDevice : Unweighted<LayersInDeviceMemory<>> {
+struct ReduceOnDevice : Unweighted<LayersInDeviceMemory<>> {
   using Boxed = Layer<cuda::BoxMap>;
   static Boxed over_axes(const Argument& x, const py::object& axes, bool keepdims, bool is_mean) {
     return layer_of(x, *sums_of(x, axes, keepdims, is_mean));
@@ -121,4 +121,4 @@ struct OnDevice : Unweighted<LayersInDeviceMemory<>> {
 
 }  // namespace
 
-void bind_cuda_reduce(py::module_& module) { def_reductions<OnDevice>(module); }
+void bind_cuda_reduce(py::module_& module) { def_reductions<ReduceOnDevice>(module); }

@@ -8,7 +8,7 @@ using namespace relprop::bind;
 
 namespace {
 
-struct OnDevice : InDeviceMemory {
+struct SoftmaxOnDevice : InDeviceMemory {
   using Size = cuda::SoftmaxMap;
   RELPROP_CUDA_KERNEL(softmax_forward)
   RELPROP_CUDA_KERNEL(softmax_gradient)
@@ -19,4 +19,4 @@ struct OnDevice : InDeviceMemory {
 
 }  // namespace
 
-void bind_cuda_softmax(py::module_& module) { def_softmax<OnDevice>(module); }
+void bind_cuda_softmax(py::module_& module) { def_softmax<SoftmaxOnDevice>(module); }

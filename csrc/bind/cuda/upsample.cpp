@@ -48,7 +48,7 @@ Stretched stretch_of(const char* operation, const Argument& x, const py::object&
   return made;
 }
 
-struct OnDevice : Unweighted<LayersInDeviceMemory<>> {
+struct UpsampleOnDevice : Unweighted<LayersInDeviceMemory<>> {
   static Stretched layer(const char* operation, const Argument& x, const py::object& size, const py::object& mode,
                          const py::object& align_corners) {
     return stretch_of(operation, x, size, mode, align_corners);
@@ -57,4 +57,4 @@ struct OnDevice : Unweighted<LayersInDeviceMemory<>> {
 
 }  // namespace
 
-void bind_cuda_upsample(py::module_& module) { def_upsample<OnDevice>(module); }
+void bind_cuda_upsample(py::module_& module) { def_upsample<UpsampleOnDevice>(module); }

@@ -77,6 +77,7 @@ function(relprop_add_cuda extension)
     APPEND PROPERTY COMPILE_DEFINITIONS RELPROP_CUDA_BUILD="${relprop_cuda_build}" $<$<BOOL:${relprop_has_cuda}>:RELPROP_HAS_CUDA>)
   if(relprop_has_cuda)
     target_sources(${extension} PRIVATE ${cuda_bindings})
+    relprop_compile_together(${extension} device ${cuda_bindings})
     target_link_libraries(${extension} PRIVATE relprop_cuda)
   endif()
   if(NOT (RELPROP_CUDA_EMULATE AND SKBUILD_STATE STREQUAL "editable"))
@@ -95,6 +96,7 @@ function(relprop_add_cuda extension)
   target_link_libraries(_cuda_emulated PRIVATE relprop_sources)
   target_compile_options(_cuda_emulated PRIVATE ${warnings} ${lightly})
   target_precompile_headers(_cuda_emulated PRIVATE ${often_included})
+  relprop_compile_together(_cuda_emulated device ${cuda_bindings})
   # Of this one file: it changes with every source, and what it is given to is compiled again.
   set_property(
     SOURCE csrc/bind/cuda/emulated.cpp
