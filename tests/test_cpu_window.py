@@ -307,7 +307,7 @@ def test_each_sample_goes_the_way_that_it_allows(kind):
     """Samples share no product: what one of them forbids costs the others nothing, and moves no bit of theirs."""
     x, w, b, R = arrays(6, 24, 24, (10, 10), dtype=np.float32)
     if kind == "signed":  # a unit whose contributions have one sign is not had as a difference
-        rule, least, most = pyref.AlphaBeta(), 1 + 2, 1 + 4 + 4
+        rule, least, most = pyref.AlphaBeta(), 1 + 2, 4 + 4
         w[3], R[:, 3] = np.abs(w[3]), 0
         x[2, :, :5], R[2, 3, 2, 2] = np.abs(x[2, :, :5]), 1
         z = pyref.conv_forward(x, w, b, padding=1)
@@ -321,6 +321,88 @@ def test_each_sample_goes_the_way_that_it_allows(kind):
     for n in range(6):
         one = slice(n, n + 1)
         assert (cpu.conv_relevance(x[one], w, b, R[one], rule, padding=1, z=z[one]) == r[one]).all()
+
+
+GEOMETRIES = {  # layer: its axes, channels of x and of z, w's shape, and what else it is told
+    "dense": ((), 12, 130, (12, 130), {}),
+    "conv": ((15, 12), 32, 48, (48, 16, 3, 3), {"stride": (2, 1), "dilation": (1, 2), "padding": 1, "groups": 2}),
+    "conv_transpose": ((9, 7), 32, 48, (32, 24, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
+}
+
+
+@pytest.mark.parametrize("layer", GEOMETRIES)
+def test_a_look_at_few_units_spares_a_sum_in_vain(layer):
+    """Signed contributions are summed by size where units allow it, and not where those looked at do not."""
+    axes, inputs, outputs, shape, options = GEOMETRIES[layer]
+    rng = np.random.default_rng(5)
+    x, w, b = (values("normal", s, np.float32, rng) for s in ((2, inputs, *axes), shape, (outputs,)))
+    forward = getattr(pyref, f"{layer}_forward")
+    z, size = forward(x, w, b, **options), forward(*map(np.abs, (x, w, b)), **options)
+    R = values("normal", z.shape, np.float32, rng)
+
+    def flops(function, *given, **more):
+        _core.reset_counters()
+        getattr(cpu, f"{layer}_{function}")(*given, **options, **more)
+        return _core.counters()["flops"]
+
+    there, back = flops("forward", x, w, b), flops("gradient", x, w, b, R)
+    by_size = 2 * np.abs(z) <= 0.99 * size
+    assert (R * by_size != 0).any() and (R * (~by_size & (z > 0)) != 0).any()
+    for arriving, spent in ((R * by_size, there + 2 * back), (R * (~by_size & (z > 0)), 2 * there + 4 * back)):
+        assert flops("relevance", x, w, b, arriving, pyref.AlphaBeta(), z=z) == spent
+
+
+# ---- images that are the same along most of an axis ----
+
+UNIFORM = {  # axes, kernel, which slices of x differ from the rest, options
+    "all the same": ((40, 50), (3, 3), (), {"padding": 1}),
+    "a frame": ((41, 50), (3, 3), ((2, 0), (2, 40), (3, 1), (3, 49)), {"padding": 1}),
+    "along rows": ((40, 50), (3, 3), tuple((3, k) for k in range(50)), {"padding": 1}),
+    "along columns": ((40, 50), (3, 3), tuple((2, k) for k in range(40)), {"padding": 1}),
+    "strides": ((80, 101), (5, 3), ((2, 0), (3, 100)), {"padding": (2, 1), "stride": (2, 3)}),
+    "strides and dilation": ((81, 100), (3, 3), ((2, 1), (3, 98)), {"stride": 2, "dilation": (3, 2)}),
+    "groups": ((40, 50), (3, 3), ((2, 3),), {"padding": 1, "groups": 4}),
+    "uneven padding": ((40, 50), (3, 4), ((3, 2),), {"padding": ((0, 2), (3, 0))}),
+    "one axis": ((3000,), (5,), ((2, 7),), {"padding": 2}),
+    "three axes": ((9, 20, 20), (3, 3, 3), ((2, 0), (3, 19)), {"padding": 1}),
+    "one by one": ((60, 70), (1, 1), ((2, 4),), {}),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNIFORM)
+def test_windows_that_see_the_same_are_summed_once(name, dtype):
+    """A sample that is even, as a baseline is, costs what its borders differ; those beside it go their way as ever."""
+    axes, kernel, slices, options = UNIFORM[name]
+    groups, rng = options.get("groups", 1), np.random.default_rng(2)
+    x, w, b, _ = arrays(3, 16, 96, axes, kernel, groups, dtype)
+    x[1] = rng.normal(size=(16,) + (1,) * len(axes))
+    for axis, k in slices:
+        at = x[1].swapaxes(0, axis - 1)[k]
+        at += rng.normal(
+            size=at.shape if len(slices) == 1 else (1,) * at.ndim
+        )  # one number, and the other axis stays even
+    wide_x, wide_w, wide_b = (widened(a, dtype) for a in (x, w, b))
+    size = pyref.conv_forward(abs(wide_x), abs(wide_w), abs(wide_b), **options)
+    bound = sum_bound(w[0].size + 1, size, dtype)
+    z = cpu.conv_forward(x, w, b, **options)
+    assert_within(z, pyref.conv_forward(wide_x, wide_w, wide_b, **options), bound, dtype, f"conv of an image {name}")
+    spent = []
+    for n in range(3):
+        _core.reset_counters()
+        assert (cpu.conv_forward(x[n : n + 1], w, b, **options) == z[n : n + 1]).all()
+        spent.append(_core.counters()["flops"])
+    assert spent[0] == spent[2] == 2 * z[0].size * w[0].size
+    assert spent[1] < spent[0] / 2
+
+
+def test_an_even_image_of_what_is_not_finite():
+    x, w, b, _ = arrays(1, 16, 96, (40, 50))
+    x[:] = np.inf
+    x[0, 3] = np.nan
+    with np.errstate(invalid="ignore"):
+        want = pyref.conv_forward(x, w, b, padding=1)
+    assert np.array_equal(cpu.conv_forward(x, w, b, padding=1), want, equal_nan=True)
 
 
 # ---- where most sources are zero: value by value ----

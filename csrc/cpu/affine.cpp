@@ -1,6 +1,5 @@
 #include "affine.h"
 
-#include <optional>
 #include <vector>
 
 namespace relprop::cpu {
@@ -248,30 +247,118 @@ std::optional<Account<T>> from_sample(const Account<T>* account, Index first, In
   return Account<T>{account->bias ? account->bias + first * outputs : nullptr, account->stabilizer + first, account->dropped + first};
 }
 
-// The relevance of some samples by a lowering; R, z and account begin with theirs. judged: the sums by which a guarded
-// lowering was found accurate.
+// Sums that are there, of parts as they are summed.
+template <class T>
+struct KnownSum {
+  Part part;
+  Sum<T> sum;
+};
+template <class T>
+using KnownSums = std::vector<KnownSum<T>>;
+
+// What began with sample 0, from another on.
+template <class T>
+Sum<T> from_sample(Sum<T> sum, Index first) {
+  if (sum.data) sum.data += first * sum.per_sample;
+  return sum;
+}
+template <class T>
+KnownSums<T> from_sample(KnownSums<T> sums, Index first) {
+  for (KnownSum<T>& one : sums) one.sum = from_sample(one.sum, first);
+  return sums;
+}
+
+template <class T>
+const Sum<T>* find(const KnownSums<T>& sums, const Part& part, bool has_bias) {
+  for (const KnownSum<T>& one : sums)
+    if (one.part.input == part.input && one.part.weight == part.weight && (!has_bias || one.part.bias == part.bias)) return &one.sum;
+  return nullptr;
+}
+
+// One of so many units is looked at before sums are made that may be made in vain; at most so many.
+constexpr Index units_of_a_look = 64, most_units = 16;
+
+// Of each sample whether a guarded lowering is accurate at the first few units that have relevance.
+template <class Isa, class T, class Rule>
+std::vector<bool> look_accurate(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const Rule& rule,
+                                const Constants<T>& constants, bool is_nonnegative, const KnownSums<T>& known) {
+  const AffineSize& size = map.size;
+  const Index outputs = size.outputs(), units = std::min(most_units, outputs / units_of_a_look);
+  std::vector<bool> answers;
+  for (Index n = 0; n < at.count; ++n) {
+    bool all = true;
+    for (Index k = 0, from = 0; k < units && all; ++k) {
+      const Index end = outputs * (k + 1) / units;
+      Index o = std::max(from, outputs * k / units);
+      while (o < end && R[n * outputs + o] == 0) ++o;
+      if (o == end) continue;
+      T z[Rule::max_parts] = {};
+      for (int p = 0; p < Rule::judged; ++p) {
+        const Part part = is_nonnegative ? where_nonnegative(rule.part(p)) : rule.part(p);
+        const T b_o = b ? b[size.bias_along ? o % size.length : o / size.length] : T(0);
+        const Sum<T>* sum = find(known, part, b);
+        if (sum) {
+          z[p] = sum->data ? sum->data[n * sum->per_sample + o / size.length * sum->per_segment + o % size.length] : T(0);
+          z[p] += math::apply(sum->bias, b_o);
+        } else {
+          const std::optional<T> one = map.sum_at(at.first + n, o, part.input, part.weight, constants);
+          if (!one) return std::vector<bool>(static_cast<std::size_t>(at.count), true);
+          z[p] = *one + math::apply(part.bias, b_o);
+        }
+      }
+      all = rule.is_accurate(z);
+      from = o + 1;
+    }
+    answers.push_back(all);
+  }
+  return answers;
+}
+
+// How far a guarded lowering has been asked whether it is accurate.
+enum class Judged { not_yet, at_a_look, everywhere };
+
+// The relevance of some samples by a lowering; R, what is known and account begin with theirs.
 template <class Isa, class T, class Rule>
 void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const Rule& rule, const Constants<T>& constants,
-         bool is_nonnegative, const T* z, const Account<T>* account, const Sum<T>* judged = nullptr) {
+         bool is_nonnegative, const KnownSums<T>& known, const Account<T>* account, Judged judged = Judged::not_yet) {
   constexpr int max_parts = Rule::max_parts;
   const AffineSize& size = map.size;
   const Samples of_x = size.one_x ? Samples{0, 1} : at;
   const Index all = at.count * size.outputs(), summed = of_x.count * size.outputs(), per_sample = size.one_x ? 0 : size.outputs();
+  // Whether samples went their ways by the answers, which is so where one is no.
+  const auto went_apart = [&](const std::vector<bool>& answers, const KnownSums<T>& sums, Judged by) {
+    if (std::find(answers.begin(), answers.end(), false) == answers.end()) return false;
+    for_each_run(size, answers, [&](Samples some, bool is_accurate) {
+      const Samples here{at.first + some.first, some.count};
+      const Index first = some.first * size.outputs();
+      const auto kept = from_sample(account, some.first, size.outputs());
+      const Account<T>* account_here = kept ? &*kept : nullptr;
+      const KnownSums<T> sums_here = from_sample(sums, some.first);
+      if constexpr (Rule::is_guarded) {
+        if (is_accurate)
+          run(map, here, b, R + first, rule, constants, is_nonnegative, sums_here, account_here, by);
+        else
+          run(map, here, b, R + first, rule.otherwise(), constants, is_nonnegative, sums_here, account_here);
+      }
+    });
+    return true;
+  };
+  if constexpr (Rule::is_wasted)
+    if (judged == Judged::not_yet) {
+      const auto accurate = look_accurate(map, at, b, R, rule, constants, is_nonnegative, known);
+      if (went_apart(accurate, known, Judged::at_a_look)) return;
+    }
   Splitter<T, Rule> splitter(rule, size, b, R);
   Buffer<T> sums[max_parts], shares[max_parts];
   Carry<T> carried[max_parts];
+  KnownSums<T> made = known;
   int count = 0;
   for (int p = 0; p < rule.parts(); ++p) {
     const Part part = is_nonnegative ? where_nonnegative(rule.part(p)) : rule.part(p);
     bool has_room = false;
-    bool was_judged = false;
-    if constexpr (Rule::is_guarded) was_judged = judged && p < Rule::judged;
-    if (part.is_summed && was_judged) {
-      splitter.z[p] = judged[p];
-    } else if (part.is_summed) {
-      const bool is_known = z && part.input == Factor::plain && part.weight == Factor::plain && (!b || part.bias == Factor::plain);
-      if (is_known) {
-        splitter.z[p] = {z, per_sample, size.length, Factor::none};
+    if (part.is_summed) {
+      if (const Sum<T>* sum = find(known, part, b)) {
+        splitter.z[p] = *sum;
       } else if (part.input == Factor::none) {
         splitter.z[p] = {nullptr, 0, 0, part.bias};
       } else if (part.input == Factor::one) {
@@ -284,26 +371,12 @@ void run(const AffineMap<Isa, T>& map, Samples at, const T* b, const T* R, const
         splitter.z[p] = {sums[p].data(), per_sample, size.length, part.bias};
         has_room = !size.one_x;  // for the shares: each takes its sum's place
       }
+      made.push_back({part, splitter.z[p]});
     }
     if constexpr (Rule::is_guarded)
-      if (p + 1 == Rule::judged && !judged) {
-        const auto accurate = splitter.are_accurate(at.count);
-        if (std::find(accurate.begin(), accurate.end(), false) != accurate.end())
-          return for_each_run(size, accurate, [&](Samples some, bool is_accurate) {
-            const Samples here{at.first + some.first, some.count};
-            const Index first = some.first * size.outputs();
-            const T* z_here = z && !size.one_x ? z + first : z;
-            const auto kept = from_sample(account, some.first, size.outputs());
-            const Account<T>* account_here = kept ? &*kept : nullptr;
-            if (!is_accurate) return run(map, here, b, R + first, rule.otherwise(), constants, is_nonnegative, z_here, account_here);
-            Sum<T> of_them[max_parts];
-            for (int q = 0; q < Rule::judged; ++q) {
-              of_them[q] = splitter.z[q];
-              if (of_them[q].data) of_them[q].data += some.first * of_them[q].per_sample;
-            }
-            run(map, here, b, R + first, rule, constants, is_nonnegative, z_here, account_here, of_them);
-          });
-      }
+      if (p + 1 == Rule::judged && judged != Judged::everywhere &&
+          went_apart(splitter.are_accurate(at.count), made, Judged::everywhere))
+        return;
     if (!part.is_carried) continue;
     splitter.bias_of[p] = part.bias;
     if (part.input == Factor::none) continue;
@@ -334,9 +407,13 @@ void relevance(const AffineMap<Isa, T>& map, const T* b, const T* R, const Rule&
       for_each_run(map.size, nonnegative, [&](Samples some, bool is_nonnegative) {
         const Samples at{first + some.first, some.count};
         const auto kept = from_sample(account, at.first, outputs);
-        rule.lower(math::Known{is_nonnegative}, [&](const auto& lowering) {
-          run(map, at, b, R + at.first * outputs, lowering, constants, is_nonnegative, z && !one_x ? z + at.first * outputs : z,
-              kept ? &*kept : nullptr);
+        KnownSums<T> known;
+        if (z) {
+          const Sum<T> sum{one_x ? z : z + at.first * outputs, one_x ? 0 : outputs, map.size.length, Factor::none};
+          known.push_back({{Factor::plain, Factor::plain, Factor::plain}, sum});
+        }
+        rule.lower(math::Known{is_nonnegative, z != nullptr, b != nullptr}, [&](const auto& lowering) {
+          run(map, at, b, R + at.first * outputs, lowering, constants, is_nonnegative, known, kept ? &*kept : nullptr);
         });
       });
     }

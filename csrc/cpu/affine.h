@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 
 #include "machine/isa.h"
@@ -60,6 +61,8 @@ class AffineMap {
   virtual bool is_nonnegative(Samples at) const = 0;
   // z = Σ_i input part · weight part, for the outputs of the samples. The input part is neither one nor none.
   virtual void sum(Samples at, math::Factor input, math::Factor weight, const Constants<T>& constants, T* z) const = 0;
+  // One of these sums, of an output of a sample, by itself; nothing where a layer offers all or none.
+  virtual std::optional<T> sum_at(Index, Index, math::Factor, math::Factor, const Constants<T>&) const { return std::nullopt; }
   // The same where every input part is 1: size.period() numbers.
   virtual void sum_ones(math::Factor weight, const Constants<T>& constants, T* z) const = 0;
   // The x that a sample has begins here, so many elements into x.

@@ -284,7 +284,7 @@ class StepRuleOf final : public StepParts<Isa, T> {
       is_left_ = !is_accurate();
       if (!is_left_) return;
       if (!otherwise_) {
-        const auto& other = rule_.otherwise();
+        const auto other = math::unguarded(rule_);
         using Other = std::decay_t<decltype(other)>;
         otherwise_ = std::make_unique<StepRuleOf<Isa, T, Other>>(map_, this->steps_, other, constants_, account_);
       }

@@ -35,7 +35,14 @@ Index grain(Index length) { return std::max<Index>(1, (1 << 15) / std::max<Index
 
 // ---- the sources of a place ----
 
-// Along one axis: where place p finds what tap k brings it, at p * taps + k; -1 where that is outside.
+// Where place p of an axis finds what tap k brings it; -1 where that is outside.
+Index source_of(const Windows& w, Way way, int a, Index p, Index k) {
+  const Index step = way == Way::look ? 1 : w.stride[a], tap = k * w.dilation[a] - w.before[a];
+  const Index source = way == Way::look ? p * w.stride[a] + tap : p - tap;
+  return source >= 0 && source % step == 0 && source / step < (way == Way::look ? w.lengths[a] : w.counts[a]) ? source / step : -1;
+}
+
+// The sources along one axis, that of place p and tap k at p * taps + k.
 struct AxisSources {
   Index from, to, taps;
   std::vector<Index> at;
@@ -44,11 +51,7 @@ struct AxisSources {
       : from(way == Way::look ? w.lengths[a] : w.counts[a]), to(way == Way::look ? w.counts[a] : w.lengths[a]), taps(w.kernel[a]) {
     at.reserve(static_cast<std::size_t>(to * taps));
     for (Index p = 0; p < to; ++p)
-      for (Index k = 0; k < taps; ++k) {
-        const Index step = way == Way::look ? 1 : w.stride[a], tap = k * w.dilation[a] - w.before[a];
-        const Index source = way == Way::look ? p * w.stride[a] + tap : p - tap;
-        at.push_back(source >= 0 && source % step == 0 && source / step < from ? source / step : -1);
-      }
+      for (Index k = 0; k < taps; ++k) at.push_back(source_of(w, way, a, p, k));
   }
   Index of(Index p, Index k) const { return at[static_cast<std::size_t>(p * taps + k)]; }
   bool is_inside(Index p, Index k) const { return of(p, k) >= 0; }
@@ -805,6 +808,33 @@ void window_sums(Isa, const WindowSize& size, Index samples, Way way, const T* w
 }
 
 template <class Isa, class T>
+T window_sum_at(Isa, const WindowSize& size, Way way, const T* w, const Summand<T>& summand, const Constants<T>& constants, Index o) {
+  const End start = start_of(size, way), end = end_of(size, way);
+  const Index *kernel = size.windows.kernel, *to = way == Way::look ? size.windows.counts : size.windows.lengths;
+  const Index *from = way == Way::look ? size.windows.lengths : size.windows.counts;
+  const Index channel = o / end.area, terms = start.channels / size.groups, rows = end.channels / size.groups, all = product_of(kernel);
+  const Index place[window_axes] = {o % end.area / to[2] / to[1], o % end.area / to[2] % to[1], o % to[2]};
+  T sum(0);
+  for (Index k = 0; k < all; ++k) {
+    const Index tap[window_axes] = {k / kernel[2] / kernel[1], k / kernel[2] % kernel[1], k % kernel[2]};
+    Index at = 0;
+    bool is_inside = true;
+    for (int a = 0; a < window_axes; ++a) {
+      const Index source = source_of(size.windows, way, a, place[a], tap[a]);
+      is_inside &= source >= 0;
+      at = at * from[a] + source;
+    }
+    if (!is_inside) continue;
+    const Index first = channel / rows * terms;
+    for_each_input(summand.input, constants, summand.v + first * start.area + at, first * start.area + at, terms, [&](Index c, T v) {
+      const Index pair = way == Way::look ? channel * terms + c : (first + c) * rows + channel % rows;
+      sum += v * math::apply(summand.weight, w[pair * all + k], constants.gamma);
+    }, start.area);
+  }
+  return sum;
+}
+
+template <class Isa, class T>
 void window_sums_of_ones(Isa, const WindowSize& size, Way way, const T* w, Factor weight, const Constants<T>& constants, T* z) {
   const AxisSources axes[window_axes] = {{size.windows, way, 0}, {size.windows, way, 1}, {size.windows, way, 2}};
   const Index kernel = product_of(size.windows.kernel), last = size.windows.kernel[2], group = size.groups;
@@ -889,6 +919,7 @@ void window_box(Isa, const WindowSize& size, Index samples, Way way, const T* v,
 #define RELPROP_INSTANTIATE(T)                                                                                                      \
   template void window_sums(machine::RELPROP_ISA, const WindowSize&, Index, Way, const T*, const std::vector<Summand<T>>&,          \
                             const Constants<T>&, const std::function<void(const Run<T>&)>&);                                        \
+  template T window_sum_at(machine::RELPROP_ISA, const WindowSize&, Way, const T*, const Summand<T>&, const Constants<T>&, Index);  \
   template void window_sums_of_ones(machine::RELPROP_ISA, const WindowSize&, Way, const T*, Factor, const Constants<T>&, T*);       \
   template void window_box(machine::RELPROP_ISA, const WindowSize&, Index, Way, const T*, bool, T*);
 RELPROP_INSTANTIATE(float)

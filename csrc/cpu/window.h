@@ -35,6 +35,10 @@ template <class Isa, class T>
 void window_sums(Isa, const WindowSize& size, Index samples, Way way, const T* w, const std::vector<Summand<T>>& summands,
                  const Constants<T>& constants, const std::function<void(const Run<T>&)>& finish);
 
+// The sum that a way leads to at one element of the end, from one sample.
+template <class Isa, class T>
+T window_sum_at(Isa, const WindowSize& size, Way way, const T* w, const Summand<T>& summand, const Constants<T>& constants, Index o);
+
 // z (channels, *axes): the sums over a way of weight parts alone, as if every input were 1.
 template <class Isa, class T>
 void window_sums_of_ones(Isa, const WindowSize& size, Way way, const T* w, math::Factor weight, const Constants<T>& constants, T* z);
@@ -102,6 +106,10 @@ class WindowMap final : public AffineMap<Isa, T> {
       T* out = z + run.sample * end.elements() + run.channel * end.area + run.first;
       for (Index j = 0; j < run.count; ++j) out[j * run.step] = run.sums[j];
     });
+  }
+
+  std::optional<T> sum_at(Index sample, Index o, Factor input, Factor weight, const Constants<T>& constants) const override {
+    return window_sum_at(Isa{}, size_, way_, w_, Summand<T>{x_ + this->x_of(sample), input, weight}, constants, o);
   }
 
   void sum_ones(Factor weight, const Constants<T>& constants, T* z) const override {

@@ -402,10 +402,8 @@ class Relevance {
 // over x and w.
 template <class T, class Map, class Rule>
 void run(const Layer<T, Map>& layer, const Rule& rule, const T* z, T* r) {
-  if constexpr (Rule::is_guarded)
-    run(layer, rule.otherwise(), z, r);
-  else
-    Relevance<T, Rule, Map>(layer, rule).run(z, r);
+  const auto one = math::unguarded(rule);
+  Relevance<T, std::decay_t<decltype(one)>, Map>(layer, one).run(z, r);
 }
 
 }  // namespace

@@ -80,13 +80,7 @@ Lowering<T> lowering_of(const AnyRule<T>& any) {
   std::visit(
       [&](const auto& rule) {
         if constexpr (std::decay_t<decltype(rule)>::max_parts > 0)
-          rule.lower(math::Known{false}, [&](const auto& one) {
-            using One = std::decay_t<decltype(one)>;
-            if constexpr (One::is_guarded)
-              made.emplace_back(one.otherwise());
-            else
-              made.emplace_back(one);
-          });
+          rule.lower(math::Known{false}, [&](const auto& one) { made.emplace_back(math::unguarded(one)); });
       },
       any);
   return made.at(0);

@@ -74,15 +74,53 @@ struct AlphaBeta : Parts<AlphaBeta<T>, T> {
   void lower(const Known& known, Schedule&& run) const;
 };
 
+// From z and the sum of one sign, z⁺ = z - z⁻: a sum less than the four parts have. Only where -z⁻ is at most 3/2 of z⁺,
+// so that z⁺ is had from numbers that are together no more than four times as large: always where z ≥ 0, as it is where
+// relevance arrives behind a ReLU. Nothing is subtracted on the way back.
+template <class T>
+struct AlphaBetaByDifference : AlphaBeta<T> {
+  static constexpr int max_parts = 5;
+  static constexpr int fewest_sums = 2, most_sums = 2;
+  static constexpr bool is_guarded = true;
+  static constexpr int judged = 3;
+
+  HD int parts() const { return 5; }
+  HD Part part(int p) const {  // z; x⁺w⁻, x⁻w⁺; x⁺w⁺, x⁻w⁻
+    if (p == 0) return {Factor::plain, Factor::plain, this->bias == Bias::ignore ? Factor::none : Factor::plain, true, false};
+    Part part = AlphaBeta<T>::part(p < 3 ? p + 1 : p - 3);
+    part.is_summed = p < 3;
+    return part;
+  }
+  HD bool is_accurate(const T* z) const { return 2 * denominator(1, z) <= 3 * denominator(0, z); }
+  const AlphaBeta<T>& otherwise() const { return *this; }
+
+  HD T denominator(int k, const T* z) const {
+    const T z_neg = z[1] + z[2];
+    return k == 0 ? z[0] - z_neg : -z_neg;
+  }
+  HD void split(T R, const T* z, const T* e, T* s) const {
+    const T of[4] = {denominator(0, z), T(0), z[1], z[2]};
+    T by_sign[4];
+    AlphaBeta<T>::split(R, of, e, by_sign);
+    s[0] = T(0);
+    s[1] = s[2] = by_sign[2];
+    s[3] = s[4] = by_sign[0];
+  }
+  HD void kept(T R, const T* z, const T* e, T& by_stabilizer, T& dropped) const {
+    const T of[4] = {denominator(0, z), T(0), z[1], z[2]};
+    AlphaBeta<T>::kept(R, of, e, by_stabilizer, dropped);
+  }
+};
+
 // From two sums, z and A = Σ_i |x_i w_io| + |b_o|:  z⁺ = (A + z) / 2, z⁻ = (z - A) / 2, and with the shares p and m
 // of the two signs  r_i = x_i Σ_o w_io (p + m) / 2 + |x_i| Σ_o |w_io| (p - m) / 2.
 // Only where z⁺ and -z⁻ are both at least A / 4: a smaller one would be rounded like A, and what p and m give to
-// contributions of the other sign would not cancel. Else the rule itself runs.
+// contributions of the other sign would not cancel.
 template <class T>
 struct AlphaBetaBySize : AlphaBeta<T> {
   static constexpr int max_parts = 2;
   static constexpr int fewest_sums = 1, most_sums = 2;
-  static constexpr bool is_guarded = true;
+  static constexpr bool is_guarded = true, is_wasted = true;
   static constexpr int judged = 2;
 
   HD int parts() const { return 2; }
@@ -91,7 +129,7 @@ struct AlphaBetaBySize : AlphaBeta<T> {
     return {factor, factor, this->bias == Bias::ignore ? Factor::none : factor};
   }
   HD bool is_accurate(const T* z) const { return 2 * std::fabs(z[0]) <= z[1]; }
-  const AlphaBeta<T>& otherwise() const { return *this; }
+  AlphaBetaByDifference<T> otherwise() const { return {*this}; }
 
   HD T denominator(int k, const T* z) const { return (k == 0 ? z[1] + z[0] : z[1] - z[0]) / 2; }
   HD void split(T R, const T* z, const T* e, T* s) const {
@@ -112,6 +150,8 @@ template <class Schedule>
 void AlphaBeta<T>::lower(const Known& known, Schedule&& run) const {
   if (alpha == 1 && beta == 0 && !renormalize)
     run(ZPlus<T>{{}, epsilon, bias, stabilizer});
+  else if (known.nonnegative && known.z && (bias != Bias::ignore || !known.b))
+    run(AlphaBetaByDifference<T>{*this});
   else if (known.nonnegative)
     run(*this);
   else

@@ -39,7 +39,8 @@ struct Part {
 
 // What a schedule knows of its data when it asks for a lowering.
 struct Known {
-  bool nonnegative;  // every input is ≥ 0
+  bool nonnegative;            // every input is ≥ 0
+  bool z = false, b = false;  // there are a pre-activation, which holds the bias, and a bias
 };
 
 template <class T>
@@ -65,8 +66,9 @@ struct Parts {
   HD T bias_part(int p, T b) const { return apply(part(p).bias, b); }
 
   // True in a lowering that has is_accurate(z), to be asked of every unit that has relevance, and otherwise() for where
-  // it is not. The question looks at the first `judged` parts of z.
-  static constexpr bool is_guarded = false;
+  // it is not. The question looks at the first `judged` parts of z. is_wasted: otherwise() has no use for those but the
+  // pre-activation.
+  static constexpr bool is_guarded = false, is_wasted = false;
 
   template <class Schedule>
   void lower(const Known&, Schedule&& run) const {
@@ -76,6 +78,15 @@ struct Parts {
  private:
   HD Part part(int p) const { return static_cast<const Rule*>(this)->part(p); }
 };
+
+// What a lowering comes to where no guard can be asked, or none says yes.
+template <class Rule>
+auto unguarded(const Rule& rule) {
+  if constexpr (Rule::is_guarded)
+    return unguarded(rule.otherwise());
+  else
+    return rule;
+}
 
 // R / σ_ε(z), and 0 where that is 0 / 0.
 template <class T>
