@@ -61,8 +61,8 @@ def _passes(row, network, x, weighted):
     if row.method == "relevance":
         whole = _passes(replace(row, method="lrp"), network, x, weighted)
         return {name: passes - 1 for name, passes in whole.items()}
-    if row.method == "deeplift":  # the baseline's forward pass is one sample for the whole batch
-        return {n.name: 2 + 1 / len(x) for n in weighted}
+    if row.method == "deeplift":  # the baseline is one sample for the whole batch; of its images only borders differ
+        return {n.name: 2 + (n.layer.kind == "dense") / len(x) for n in weighted}
     if row.method in _BACKWARD:
         return {n.name: 2 for n in weighted}
     if row.method == "integrated_gradients" and "m" in row.options:
