@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import statistics
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, sleep
@@ -63,6 +64,8 @@ def _peak(run):
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # what was freed is not there any more
         libc.malloc_trim(0)
+    if "relprop.cpu" in sys.modules:
+        sys.modules["relprop.cpu"].release_memory()
     begin, marked = None, Path("/proc/self/clear_refs")
     if marked.exists():
         marked.write_text("5")

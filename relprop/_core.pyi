@@ -27,6 +27,10 @@ def counters() -> dict[str, int]:
     and the most bytes that were held at one time."""
 
 def reset_counters() -> None: ...
+def blocks() -> dict[str, int]:
+    """Bytes of large blocks of host memory that arrays and workspace have, and of those kept for what comes next."""
+
+def release_memory() -> None: ...
 def instruction_set() -> str:
     """The one whose code runs; the environment's RELPROP_ISA may lower it: baseline, x86-64-v3, x86-64-v4."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from pyref.methods.interior_gradients import ALPHAS
+from relprop import _core
 
 __all__ = ["Need", "fitting", "in_bytes", "needed", "value_bytes", "within"]
 
@@ -91,6 +92,7 @@ def within(memory, method, network, inputs, options):
                     samples would fit.
     """
     cap, need = in_bytes(memory), needed(method, network, inputs, options)
+    _core.release_memory()  # what earlier calls left counts too
     n = len(next(iter(inputs.values())))
     every = n if method == "integrated_gradients" else min(1, need.copy)  # it takes a copy of each sample at least
     left = cap - need.fixed - n * need.sample

@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "chain.h"
+#include "machine/blocks.h"
 #include "machine/memory.h"
 #include "relprop/account.h"
 #include "rule.h"
 #include "signature.h"
+#include "trace.h"
 
 namespace relprop::bind {
 
@@ -105,9 +107,35 @@ const Account<T>* pointer(const std::optional<Account<T>>& account) {
   return account ? &*account : nullptr;
 }
 
+// Large memory for an array, which gives it back; Python's tracemalloc is told of it as of what NumPy allocates.
+inline py::capsule large_block(std::size_t bytes) {
+  const auto release = [](PyObject* capsule) {
+    void* block = PyCapsule_GetPointer(capsule, nullptr);
+    relprop_forget_block(block);
+    machine::return_block(block, reinterpret_cast<std::size_t>(PyCapsule_GetContext(capsule)));
+  };
+  void* block = machine::take_block(bytes);
+  PyObject* capsule = PyCapsule_New(block, nullptr, release);
+  if (!capsule || PyCapsule_SetContext(capsule, reinterpret_cast<void*>(bytes)) != 0) {
+    if (!capsule) machine::return_block(block, bytes);
+    throw py::error_already_set();
+  }
+  relprop_trace_block(block, bytes);
+  return py::reinterpret_steal<py::capsule>(capsule);
+}
+
+// An array with room for an answer.
 template <class T>
 Packed<T> empty(const std::vector<Index>& shape) {
-  return Packed<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  const std::vector<py::ssize_t> lengths(shape.begin(), shape.end());
+  std::size_t bytes = sizeof(T);
+  for (const Index length : shape) {
+    if (length > 0 && bytes > PY_SSIZE_T_MAX / static_cast<std::size_t>(length)) return Packed<T>(lengths);  // refuses
+    bytes *= static_cast<std::size_t>(length);
+  }
+  if (bytes < machine::large) return Packed<T>(lengths);
+  const py::capsule block = large_block(bytes);
+  return Packed<T>(lengths, static_cast<const T*>(PyCapsule_GetPointer(block.ptr(), nullptr)), block);
 }
 
 inline py::array spread(const py::array& v, const std::vector<Index>& shape) {

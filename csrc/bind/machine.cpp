@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "machine/blas.h"
+#include "machine/blocks.h"
 #include "machine/isa.h"
 #include "machine/memory.h"
 #include "machine/threads.h"
@@ -31,6 +32,8 @@ void bind_machine(py::module_& module) {
   module.def("set_threads", &set_threads, "n"_a);
   module.def("counters", &counters);
   module.def("reset_counters", &machine::reset_counters);
+  module.def("blocks", [] { return py::dict("in_use"_a = machine::blocks().in_use, "free"_a = machine::blocks().free); });
+  module.def("release_memory", &machine::release_blocks);
   module.def("instruction_set", &machine::isa_name);
   module.def("blas", &machine::blas_name);
 }

@@ -1,12 +1,12 @@
 #include "machine/memory.h"
 
 #include <atomic>
-#include <new>
+
+#include "machine/blocks.h"
 
 namespace relprop::machine {
 namespace {
 
-constexpr std::align_val_t cache_line{64};
 std::atomic<Index> products, flops, allocations, bytes, held, most;
 
 }  // namespace
@@ -24,7 +24,7 @@ void count_product(Index n) {
 }
 
 void* allocate(std::size_t size) {
-  void* block = ::operator new(size, cache_line);
+  void* block = take_block(size);
   ++allocations;
   bytes += static_cast<Index>(size);
   const Index now = held += static_cast<Index>(size);
@@ -35,7 +35,7 @@ void* allocate(std::size_t size) {
 
 void release(void* block, std::size_t size) noexcept {
   held -= static_cast<Index>(size);
-  ::operator delete(block, cache_line);
+  return_block(block, size);
 }
 
 }  // namespace relprop::machine
