@@ -39,10 +39,15 @@ def summarize(network):
         refs = [(node.name, k) for k in range(node.layer.outputs)]
         shapes = tuple(known[r] for r in refs) if known else None
         flops = _flops(node.layer, [known[i] for i in node.inputs], shapes) if known else None
-        size = sum(math.prod(a.shape) for a in _arrays(node.layer))
+        size = parameters(node.layer)
         sources = tuple(name if k == 0 else f"{name}:{k}" for name, k in node.inputs)
         rows.append(SummaryRow(node.name, type(node.layer).__name__, sources, shapes, size, flops))
     return rows
+
+
+def parameters(layer):
+    """Number of elements of a layer's arrays."""
+    return sum(math.prod(a.shape) for a in _arrays(layer))
 
 
 def output_shapes(network):

@@ -504,7 +504,7 @@ def test_gradients_are_evaluated_together():
         want = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=1)
         sizes.clear()
         got = pyref.integrated_gradients(network, x, quadrature=quadrature, m=5, batch_size=7)
-        assert sizes == [3, 3, 3, 5, 5, 5]  # at x and at both ends; then all nodes of one sample after the other
+        assert sizes == [3, 3, 5, 5, 5]  # at x and at the start; then all nodes of one sample after the other
         assert_equal(got.values, want.values)
         assert_equal(got.at("relu1"), want.at("relu1"))
     curve = {"path": lambda alpha: x * alpha * alpha, "m": 5}
@@ -559,7 +559,7 @@ def test_where_straight_lines_end():
         **vars(pyref) | {"conv_forward": lambda x, *a, **o: seen.append(len(x)) or pyref.conv_forward(x, *a, **o)}
     )
     a = pyref.integrated_gradients(network, x, 0, m=20, backend=spy)
-    assert seen == [2, 2, 2, 2, 2], "the run, the output at both ends, and the line's ends; never the nodes between"
+    assert seen == [2, 2, 2, 2], "the run, the output at the start, and the line's ends; never the nodes between"
     assert a.settings["gradients"] == 20
 
 

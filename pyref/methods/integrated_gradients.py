@@ -70,8 +70,9 @@ def integrated_gradients(
                     or the points of a path in straight pieces, along a first axis
         tolerance   of "adaptive", in the unit of the output; 1e-6 by default
         batch_size  gradients in fixed nodes that are evaluated together, by default as many as hold two million
-                    values (eight in device memory), at most 128; on a curve, and for inner values, as many as hold
-                    eight million, and never fewer than one of each sample
+                    values (eight in device memory), at most 128, and where one sample has more, up to 4 if there are as
+                    many parameters; on a curve, and for inner values, as many as hold eight million, and never fewer
+                    than one of each sample
         progress    wraps the loop over batches of gradients, as tqdm does
         options     those of every method: `pyref.start`. With at= the path runs at those nodes.
     Laws
@@ -93,7 +94,7 @@ def integrated_gradients(
         raise ValueError(f"tolerance belongs to quadrature='adaptive', not to {quadrature!r}")
     check_batch_size(batch_size)
     progress = progress or (lambda steps: steps)
-    run = start(network, x, target, **options | {"inner": True})
+    run = replace(start(network, x, target, **options | {"inner": False, "linear": True}), inner=True, linear=False)
     routes = paths(run, baseline, path)
     if quadrature == "auto":
         quadrature = _choose(run, routes, exact=m is None)
@@ -109,9 +110,9 @@ def integrated_gradients(
             for rows, parts in _contributions(run, stretch, *way):
                 for ref, part in parts.items():
                     if ref not in total:
-                        total[ref] = _wide_zeros(run.record[ref])
+                        total[ref] = _wide_zeros(run.record.hollow(ref))
                     total[ref][rows] = total[ref][rows] + part / len(routes)
-        return {ref: value.astype(run.record[ref].dtype) for ref, value in total.items()}, reports
+        return {ref: value.astype(run.record.hollow(ref).dtype) for ref, value in total.items()}, reports
 
     expected = zeros_like(run.output)
     for route in routes:
@@ -142,7 +143,10 @@ def _choose(run, routes, exact):
 
 
 def _output_at(run, stretch, alpha):
-    return run.moved(stretch(alpha)).output
+    values = stretch(alpha)
+    if all(value is run.record[run.leaves[name]] for name, value in values.items()):
+        return run.output
+    return replace(run, inner=False, linear=True).moved(values).output
 
 
 def _wide_zeros(like):
@@ -189,6 +193,8 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     ends = straight_ends(run)
     first = run.network.up_to(*ends)
     beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False, linear=True)
+    made = {ref for node in run.network.nodes.values() for ref in node.refs}
+    run.record.let_go(made - {*run.leaves.values(), run.output_ref})  # nothing of it is read here
     together = batch_size or run.fitting_caches
     alphas, weights = (_factors(run.v, f) for f in zip(*nodes, strict=True))
     parts = _parts(len(nodes), together)
@@ -211,6 +217,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
         G = replace(moved, v=_outer(weights[some], run.v[of.start : of.stop])).gradients()
         for ref in ends:
             total[ref] = total[ref] + np.sum(np.reshape(G[ref], (-1, *record[ref].shape)), axis=0)
+        del points, moved, G  # before the next are made
         if some is parts[-1]:
             seeds = {ref: v.astype(record[ref].dtype) for ref, v in total.items()}
             stop = tuple(run.leaves.values())

@@ -12,6 +12,7 @@ from pyref.attribution import NotKept
 from pyref.check import check_choice, check_float, check_shape
 from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
+from pyref.summary import parameters
 from pyref.target import target_value, target_weights
 
 __all__ = ["Run", "start", "baselines", "copied_output"]
@@ -63,8 +64,13 @@ class Run:
     @cached_property
     def fitting_caches(self):
         """The same for what goes forward and back at once: two million values in NumPy, whose arrays a processor's
-        caches then hold until they are read again; eight million of other libraries."""
-        return self._holding(2**21) if isinstance(self.record[self.output_ref], np.ndarray) else self.fitting
+        caches then hold until they are read again; eight million of other libraries. Where one sample has more, as many
+        as have the values of the network's parameters, at most 4: those are read once for all of them."""
+        if not isinstance(self.record[self.output_ref], np.ndarray):
+            return self.fitting
+        fitting = self._holding(2**21)
+        read = sum(parameters(node.layer) for node in self.network.nodes.values())
+        return fitting if fitting > 1 else min(4, self._holding(read))
 
     def _holding(self, most):
         values = sum(int(np.prod(self.record.hollow(ref).shape)) for ref in self.record)

@@ -65,7 +65,7 @@ def straight_ends(run):
 def hidden_units(run):
     """Number of units per sample at which the function may bend: outputs of the layers with kinks."""
     kinked = [n for n in beyond_leaves(run) if type(n.layer).ray is not Layer.ray]
-    return sum(int(np.prod(run.record[n.name].shape[1:])) for n in kinked)
+    return sum(int(np.prod(run.record.hollow(n.name).shape[1:])) for n in kinked)
 
 
 def ray(run, direction):
