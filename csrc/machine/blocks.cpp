@@ -33,7 +33,7 @@ class Pool {
     if (fit == by_size_.end()) {
       const std::size_t whole = up_to(size, page);
       most_ = std::max(most_, in_use_ + size);
-      shrink(std::max(most_, kept), whole);
+      shrink(std::max(most_, little), whole);
       add(map(whole), whole);
       fit = by_size_.lower_bound({size, nullptr});
     }

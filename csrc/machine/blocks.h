@@ -1,8 +1,8 @@
 // Large blocks of memory that are handed out again. The C library gives blocks of over 32 MiB back to the system at once
 // and gets them again page by page, each of which the system fills with zeros first: a fifth of the time of a pass.
 //
-// What is free is kept while it is no more than what is in use, or than `kept` where that is more, and while both
-// together are no more than was in use at one time: blocks are kept for the next layer, and not for tomorrow.
+// What is free is kept while both together are no more than was in use at one time, or than `little`; and at rest, when
+// less is in use than free, no more of it than `kept`.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,8 @@
 namespace relprop::machine {
 
 constexpr std::size_t large = std::size_t(1) << 20;  // bytes from which a block comes from here
-constexpr std::size_t kept = std::size_t(64) << 20;  // as much as the C library keeps
+constexpr std::size_t little = std::size_t(64) << 20;  // as much as the C library keeps
+constexpr std::size_t kept = std::size_t(256) << 20;   // what a batch of images takes
 
 // Uninitialised, from a cache line on. Throws std::bad_alloc.
 void* take_block(std::size_t bytes);
