@@ -1,6 +1,7 @@
 """Large arrays come from blocks that are handed out again: what is kept, and that each array has its own numbers."""
 
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pyref
 from relprop import _core, cpu
 
 MIB = 2**20
-LITTLE, KEPT = 64 * MIB, 256 * MIB
+LITTLE, KEPT = 16 * MIB, 256 * MIB
 GRAIN = 2 * MIB  # of what is asked of the system
 
 
@@ -112,6 +113,31 @@ def test_an_array_is_like_any_other():
         assert tracemalloc.get_traced_memory()[0] < MIB
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_process_has_its_own():
+    """Also where another thread was amid the blocks when it was forked."""
+    code = """
+        import os, threading, warnings
+        import numpy as np, pyref
+        from relprop import _core, cpu
+        x, stop = np.ones((1, 2**19), np.float32), threading.Event()
+        def work():
+            while not stop.is_set():
+                cpu.activation_forward(x, pyref.Identity())
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        warnings.simplefilter("ignore")
+        for _ in range(100):
+            if not (child := os.fork()):
+                _core.release_memory()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        stop.set()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -9,6 +9,7 @@
 
 #if defined(__unix__) && !defined(__SANITIZE_ADDRESS__)  // which watches the blocks of the C library
 #define RELPROP_MAPS
+#include <pthread.h>
 #include <sys/mman.h>
 #endif
 
@@ -68,6 +69,9 @@ class Pool {
     const std::lock_guard<std::mutex> guard(mutex_);
     return {in_use_, free_};
   }
+
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
 
  private:
   using ByAddress = std::map<char*, std::size_t>;
@@ -140,9 +144,12 @@ class Pool {
   std::size_t in_use_ = 0, free_ = 0, most_ = 0;
 };
 
-// It outlives what is released when a process ends.
+// It outlives what is released when a process ends, and no other thread is amid it when a process is forked.
 Pool& pool() {
-  static Pool* const one = new Pool;
+  static Pool* const one = [] {
+    pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
+    return new Pool;
+  }();
   return *one;
 }
 

@@ -10,8 +10,8 @@
 namespace relprop::machine {
 
 constexpr std::size_t large = std::size_t(1) << 20;  // bytes from which a block comes from here
-constexpr std::size_t little = std::size_t(64) << 20;  // as much as the C library keeps
-constexpr std::size_t kept = std::size_t(256) << 20;   // what a batch of images takes
+constexpr std::size_t little = std::size_t(16) << 20;
+constexpr std::size_t kept = std::size_t(256) << 20;  // what a batch of images takes
 
 // Uninitialised, from a cache line on. Throws std::bad_alloc.
 void* take_block(std::size_t bytes);
