@@ -229,6 +229,18 @@ def test_one_x_for_many_relevances_is_summed_up_once(rule, kind, is_known, forwa
     assert _core.counters()["flops"] == (forward + n * back) * 2 * i * o
 
 
+def test_a_look_at_one_x_for_many_relevances_reads_that_one():
+    """Units are looked at in each sample of R, and there is one x for all: what lies behind it is another's."""
+    n, i, o = 64, 300, 130
+    behind, w, b, R = arrays(n, i, o, np.float32, BALANCED)
+    behind[1:] = 0  # of which no sum of sizes would be large enough
+    x = first_repeated(behind)
+    z = first_repeated(pyref.dense_forward(x, w, b))
+    _core.reset_counters()
+    cpu.dense_relevance(x, w, b, R, pyref.AlphaBeta(), z)
+    assert _core.counters()["flops"] == (1 + 2 * n) * 2 * i * o
+
+
 def test_gamma_behind_a_relu_is_one_pass_each_way():
     """Relevance then arrives only where z > 0, and the two forms of γ are one. Not so where the layer feeds a sum."""
     n, i, o = 8, 300, 40

@@ -213,10 +213,11 @@ class DenseMap final : public AffineMap<Isa, T> {
   }
 
   std::optional<T> sum_at(Index sample, Index o, Factor input, Factor weight, const Constants<T>& constants) const override {
-    const Index row = sample * size_.positions + o / size_.outputs, column = o % size_.outputs;
+    const Index position = o / size_.outputs, column = o % size_.outputs;
     const T* w = w_.data + column * (w_.transposed ? size_.inputs : 1);
     T sum(0);
-    for_each_input(input, constants, x_ + row * size_.inputs, place(row, 0), size_.inputs, [&](Index i, T v) {
+    const T* x = x_ + this->x_of(sample) + position * size_.inputs;
+    for_each_input(input, constants, x, place(position, 0), size_.inputs, [&](Index i, T v) {
       sum += v * math::apply(weight, w[i * (w_.transposed ? 1 : size_.outputs)], constants.gamma);
     });
     return sum;
