@@ -6,6 +6,7 @@ torch_.py      also turns a network into a module of PyTorch, for all who hook m
 cost.py        the operations and bytes that a row must spend, from the algebra of its rules
 ceilings.py    what the machine can do: matrix product and copy, in the same run
 measure.py     processes, warm-up, interleaved runs, peak memory
+pace.py        whether the machine itself is as fast as it was
 check.py       a row counts only if its values are right
 report.py      results as text, and bench/README.md from them
 """

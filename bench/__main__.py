@@ -14,6 +14,7 @@ from rich.console import Console
 from bench import ceilings, cost, report, scaling
 from bench.check import check, gap
 from bench.measure import measure
+from bench.pace import Pace
 from bench.rows import ROWS
 
 app = typer.Typer(add_completion=False)
@@ -57,7 +58,7 @@ def main(
         "copy": ceilings.copy(),
         "rows": [],
     }
-    wrong = False
+    wrong, pace = False, Pace()
     with console.status("") as status:
         if scale:
             run["scaling"] = scaling.measured(backend, threads, status.update)
@@ -75,7 +76,9 @@ def main(
                 console.print(f"{row.name}: right ({error['float32']:.1g}, rounding explains {error['allowed']:.1g})")
                 continue
             contenders = ("ours", *(row.against if peers else ()))
-            found = measure(row, contenders, backend, runs, threads=threads, tell=status.update, budget=budget)
+            found = measure(
+                row, contenders, backend, runs, threads=threads, tell=status.update, budget=budget, pace=pace
+            )
             run["rows"].append(_row(row, found, error, run["sgemm"]))
             wrong |= "wrong" in run["rows"][-1]
             if save:
@@ -105,6 +108,7 @@ def _row(row, found, error, sgemm):
                 "median": m.median,
                 "spread": m.spread,
                 "extra": m.extra,
+                "hurried": m.hurried,
                 "seconds": m.seconds[:50],  # the median is of all
             }
         )

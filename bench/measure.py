@@ -13,11 +13,14 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from bench.pace import Pace
+
 __all__ = ["Measured", "measure", "Unavailable"]
 
 
 SHORT = 5.0  # seconds up to which a run is repeated for its memory alone
 BURST = 0.02  # seconds for which calls are repeated to make one run
+ONCE = 15.0  # seconds from which a run is not repeated
 REST = 2.0  # seconds after which nobody waits any longer for the others' threads to come to rest
 
 
@@ -30,6 +33,7 @@ class Measured:
     """One contender on one row.
 
     seconds  of every run
+    hurried  runs that began while the machine itself was slower than at its best
     extra    the most memory that a run held beyond what was there before it, in bytes
     values   its answer
     refused  why it has none
@@ -37,6 +41,7 @@ class Measured:
 
     contender: str
     seconds: list[float] = field(default_factory=list)
+    hurried: int = 0
     extra: int | None = None
     values: Any = None
     refused: str | None = None
@@ -158,15 +163,25 @@ def _rest(children):
 
 
 def measure(
-    row, contenders, backend="cpu", runs=5, seconds=2.0, threads=None, tell=lambda text: None, budget=45.0, limit=300.0
+    row,
+    contenders,
+    backend="cpu",
+    runs=5,
+    seconds=2.0,
+    threads=None,
+    tell=lambda text: None,
+    budget=45.0,
+    limit=300.0,
+    pace=None,
 ):
     """{contender: Measured}: a warm-up, then rounds in which each runs once, after the others have come to rest.
 
     Rounds end when all have `runs` and took `seconds`, or when the row has taken its budget, whatever the number of
-    runs. A run that takes a third of the budget by itself is not repeated: its warm-up is the measurement. A contender
-    that fails or takes longer than `limit` for one answer is one that refuses.
+    runs. Each begins when the machine itself is at its best, by its `pace`, or does not come to be. A run that takes
+    `ONCE` or more by itself is not repeated: its warm-up is the measurement. A contender that fails or takes longer
+    than `limit` for one answer is one that refuses.
     """
-    threads = threads or os.cpu_count()
+    threads, pace = threads or os.cpu_count(), pace or Pace()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     results, children = {}, {}
@@ -177,15 +192,16 @@ def measure(
         word, value = child.hear(limit)
         if word == "ready":
             took, result.extra, result.values = value
-            if took > budget / 3:
+            if took >= ONCE:
                 result.seconds.append(took)
         else:
             result.refused = value
     racing = [c for c in contenders if not results[c].refused and not results[c].seconds]
     began, spent, rounds = perf_counter(), 0.0, 0
-    while racing and spent < budget and (rounds < runs or spent < seconds * len(racing)):
+    while racing and (rounds == 0 or (spent < budget and (rounds < runs or spent < seconds * len(racing)))):
         for contender in list(racing):
             _rest(children.values())
+            results[contender].hurried += not pace.settled()
             word, value = children[contender].run(limit)
             if word == "refused":
                 results[contender].refused = value

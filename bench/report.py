@@ -70,6 +70,9 @@ def _distance(differs):
 def tables(run):
     """The rows of a run, and how time grew where that was measured."""
     parts = [table(run["rows"])] * bool(run["rows"])
+    sides = [side for row in run["rows"] if "ours" in row for side in (row["ours"], *row["peers"])]
+    if hurried := sum(side.get("hurried", 0) for side in sides):
+        parts.append(f"{hurried} runs began though the machine had not come to its best in two seconds.")
     if "scaling" in run:
         lines = ["| our time grows | size: time | log-log slope |", "|---|---|---:|"]
         for one in run["scaling"]:
@@ -117,8 +120,10 @@ _PAGE = """# Bench
 Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
 contender runs in a process of its own, in turn with the others, and each begins when the threads of the others have
 come to rest (some go on spinning for 50 ms after their work, on a core that the next one needs); calls shorter than
-20 ms are repeated for that long, and their median is one run. The time is the median of the runs, the spread half the
-distance of their quartiles; what takes fifteen seconds or more runs once. *Extra memory* is the most that a run held
+20 ms are repeated for that long, and their median is one run. Before each run a matrix product on all threads is
+repeated until it takes no more than 1.1 times the least that it ever took: on a machine that others share it may take
+twice that for a second. The time is the median of the runs, the spread half the distance of their quartiles; what
+takes fifteen seconds or more runs once. *Extra memory* is the most that a run held
 beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back must
 find again. Beside these a walk back holds three arrays of its largest layer: the signal that arrives, its shares, and
 what goes on (37 MiB for a sample of VGG-16); a pass back by itself holds what it computes again too, DeepLIFT the

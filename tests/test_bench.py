@@ -12,7 +12,9 @@ import pytest
 
 from bench import check, cost, ours, report
 from bench import measure as bench_measure
+from bench import pace as bench_pace
 from bench.measure import BURST, _Child, measure
+from bench.pace import Pace
 from bench.rows import ROWS, Row
 from bench.scaling import SERIES
 
@@ -149,10 +151,44 @@ def test_what_a_contender_has_computed_is_known():
         child.stop()
 
 
-def test_what_takes_long_runs_once():
-    found = measure(QUICK, ("ours",), runs=3, seconds=0, budget=0)["ours"]
+def test_what_takes_long_runs_once(monkeypatch):
+    assert len(measure(QUICK, ("ours",), runs=3, seconds=0, budget=0)["ours"].seconds) == 1
+    monkeypatch.setattr(bench_measure, "ONCE", 0.0)
+    found = measure(QUICK, ("ours",), runs=3, seconds=0)["ours"]
     assert len(found.seconds) == 1
     assert found.spread is None
+
+
+class Paces:
+    """A machine that settles where it is said."""
+
+    def __init__(self, *settles):
+        self.settles = list(settles)
+
+    def settled(self):
+        return self.settles.pop(0)
+
+
+def test_runs_that_began_on_a_slower_machine_are_counted():
+    found = measure(QUICK, ("ours",), runs=4, seconds=0, pace=Paces(True, False, True, False))["ours"]
+    assert (len(found.seconds), found.hurried) == (4, 2)
+
+
+def test_a_machine_is_waited_for_until_it_is_at_its_best(monkeypatch):
+    now, took = [0.0], iter([2.0, 1.0] * 10 + [2.0, 1.5, 1.09, 0.5] + [1.0] * 9)
+
+    def work(self):
+        seconds = next(took)
+        now[0] += seconds / 4
+        return seconds
+
+    monkeypatch.setattr(Pace, "_seconds", work)
+    monkeypatch.setattr(bench_pace, "perf_counter", lambda: now[0])
+    pace = Pace()
+    assert pace.settled()  # the third
+    assert pace.settled()  # better than ever
+    assert not pace.settled()  # slower than that for two seconds
+    assert len(list(took)) == 1
 
 
 def test_results_are_kept_and_printed(tmp_path, monkeypatch):
@@ -168,6 +204,10 @@ def test_results_are_kept_and_printed(tmp_path, monkeypatch):
     later["rows"][0]["ours"] = side | {"spread": None}
     report.save(later, "desk")
     assert "| a | 250 ms | one run | 50% | 3 MiB, 1.5× |" in report.page()
+    assert "runs began" not in report.page()
+    later["rows"][0]["peers"] = [peer | {"hurried": 3}]
+    report.save(later, "desk")
+    assert "3 runs began though the machine" in report.page()
     assert "| b | **off** |" in report.page()
     grown = [{"name": "steps", "seconds": {"1": 0.5, "2": 1.0}, "slope": 1.0}]
     report.save(run | {"began": "2026-01-02 05:00:00", "rows": [], "scaling": grown}, "desk")
