@@ -17,9 +17,9 @@
 namespace relprop::machine {
 namespace {
 
-// How long a thread that has nothing to do looks for work before it sleeps: to wake it takes about as long. A network's
-// loops follow one another in less time than that.
-constexpr std::chrono::microseconds patience{50};
+// How long a thread that has nothing to do looks for work before it sleeps: to wake it takes a quarter of that, and more
+// where the processor of a virtual machine has slept too. A network's loops follow one another in less time.
+constexpr std::chrono::microseconds patience{200};
 
 // Whether `found` becomes true within that time.
 template <class F>
