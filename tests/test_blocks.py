@@ -16,7 +16,7 @@ import pyref
 from relprop import _core, cpu
 
 MIB = 2**20
-LITTLE, KEPT = 16 * MIB, 256 * MIB
+LITTLE, KEPT = 8 * MIB, 320 * MIB
 GRAIN = 2 * MIB  # of what is asked of the system
 
 
@@ -66,17 +66,17 @@ def test_what_is_free_is_used_again():
     assert made(10 * MIB).ctypes.data == place, "neighbours are joined"
 
 
-def test_no_more_is_held_than_was_in_use_at_one_time():
+def test_little_more_is_held_than_was_in_use_at_one_time():
     rng = np.random.default_rng(0)
     kept, most = [], 0
     for k in range(300):
         if kept and rng.random() < (0.4 if k < 150 else 0.6):
             kept.pop(rng.integers(len(kept)))
         else:
-            kept.append(made(int(rng.integers(1, 13)) * MIB))
+            kept.append(made(int(rng.integers(1, 25)) * MIB))
         blocks = _core.blocks()
         most = max(most, blocks["in_use"])
-        assert held() <= max(most, LITTLE) + GRAIN
+        assert held() <= most + max(most // 8, LITTLE) + GRAIN
         assert blocks["free"] <= max(blocks["in_use"], KEPT)
     assert most > KEPT
     kept.clear()

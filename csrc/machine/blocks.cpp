@@ -34,7 +34,7 @@ class Pool {
     if (fit == by_size_.end()) {
       const std::size_t whole = up_to(size, page);
       most_ = std::max(most_, in_use_ + size);
-      shrink(std::max(most_, little), whole);
+      shrink(most_ + spare(most_), whole);
       add(map(whole), whole);
       fit = by_size_.lower_bound({size, nullptr});
     }
@@ -43,6 +43,7 @@ class Pool {
     if (length > size) add(block + size, length - size);
     in_use_ += size;
     most_ = std::max(most_, in_use_);
+    keep_no_more();
     return block;
   }
 
@@ -56,7 +57,7 @@ class Pool {
       munmap(block, size);
       return;
     }
-    if (free_ > std::max(in_use_, kept)) shrink(in_use_ + std::max(in_use_, kept), 0);
+    keep_no_more();
   }
 
   void release() noexcept {
@@ -94,21 +95,25 @@ class Pool {
     return begin + before;
   }
 
+  void keep_no_more() noexcept {
+    if (free_ > std::max(in_use_, kept)) shrink(in_use_ + std::max(in_use_, kept), 0);
+  }
+
   // Gives free memory back, from the longest piece on, until all that is held and `more` are no more than `most`.
   void shrink(std::size_t most, std::size_t more) noexcept {
     while (free_ > 0 && in_use_ + free_ + more > most) {
       const auto [length, block] = *by_size_.rbegin();
-      const std::size_t spare = std::min(length, up_to(in_use_ + free_ + more - most, grain));
+      const std::size_t end = std::min(length, up_to(in_use_ + free_ + more - most, grain));
       const auto found = by_address_.find(block);
-      if (spare == length) {
+      if (end == length) {
         remove(found);
       } else {  // its end; the note of its length is used again
         auto note = by_size_.extract({length, block});
-        note.value().first = found->second = length - spare;
+        note.value().first = found->second = length - end;
         by_size_.insert(std::move(note));
-        free_ -= spare;
+        free_ -= end;
       }
-      munmap(block + length - spare, spare);
+      munmap(block + length - end, end);
     }
   }
 
