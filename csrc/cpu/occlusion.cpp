@@ -348,7 +348,7 @@ class CopiesThroughChain {
           T* sum = sums + row * out.window() + q * out.row + from * lanes<T>;
           for (s = first; s < last; ++s) {
             const Stretch& met = conv.stretches[s];
-            multiply<T>(rows, std::min(each, registers - from),
+            multiply<T>(rows, std::min(each, registers - from) * lanes<T>,
                         {deltas + row * apart + met.source * in.row, apart, met.count, conv.windows.dilation[2] * in.row, in.channels,
                          steps_.data(), steps_.data(), in.channels, 0},
                         conv.w.data() + met.tap * in.channels * out.row + from * lanes<T>, out.row, sum, out.window(), s > first);

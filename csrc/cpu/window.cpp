@@ -13,7 +13,6 @@
 namespace relprop::cpu {
 namespace {
 
-using machine::across;
 using machine::Counted;
 using machine::Each;
 using machine::fetch;
@@ -167,6 +166,7 @@ std::vector<Bundle> bundles_of(const std::vector<Phase>& phases) {
 
 constexpr Index products = 5;          // next to one another in one job
 constexpr Index depth_at_once = 288;   // terms of a sum whose sources are gathered at one time, for the second cache
+constexpr Index depth_of_columns = 96;  // where weights of one tap are met across their rows: half of each line is for later
 constexpr Index rows_that_pay = 256;   // for gathering sources once more
 constexpr Index sums_of_phases = 512;  // rows of sums, of several phases, that stay in the second cache
 constexpr Index jobs_per_thread = 4;   // so that no thread waits long for another
@@ -283,7 +283,8 @@ class WindowSums {
     const Index taps = bundle.depth(), channels = start_.channels / groups_;
     if (taps == 0) return {0, 0, 0, 0};
     if (taps > depth_at_once) return {k / taps, 1, k % taps, std::min(depth_at_once, taps - k % taps)};
-    return {k / taps, std::min(depth_at_once / taps, channels - k / taps), 0, taps};
+    const Index most = way_ == Way::scatter && kernel_ == 1 ? depth_of_columns : depth_at_once / taps;
+    return {k / taps, std::min(most, channels - k / taps), 0, taps};
   }
 
   // Rows [row, row + rows) of a group, for the places of a tile.
@@ -313,10 +314,8 @@ class WindowSums {
             const Weights<T> weights = form(phase, bundle.met[static_cast<std::size_t>(p)], summands_[s].weight, group, row + at,
                                             taken, block, panel);
             T* here = sums + (at * summed + p * taken) * most_places;
-            for (Index first = 0; first < places; first += width<T>) {
-              const Index registers = std::min<Index>(across, (places - first + lanes<T> - 1) / lanes<T>);
-              multiply(taken, registers, weights, sources + first, most_places, here + first, most_places, add);
-            }
+            for (Index first = 0; first < places; first += width<T>)
+              multiply(taken, places - first, weights, sources + first, most_places, here + first, most_places, add);
             if (is_last) finish(phase, group, row + at, taken, stretches, count, here, most_places);
           }
           if (is_last) finish_with_nothing(summed, at, taken);

@@ -29,13 +29,13 @@ struct Weights {
 
 // sums (rows, registers) (+)= weights (rows, k) · sources (k, registers); rows of sources lie `stride` apart, those of sums
 // `apart`
-template <class T, int rows, int registers, int... v, int... i>
+template <class Vector, int rows, int registers, class T, int... v, int... i>
 void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add, Each<v...>, Each<i...>) {
-  using Vector = typename Register<T>::type;
+  constexpr Index length = sizeof(Vector) / sizeof(T);
   struct {
     Vector of[rows * registers];
   } sum;
-  ((sum.of[i] = add ? read<Vector>(sums + i / registers * apart + i % registers * lanes<T>) : Vector{}), ...);
+  ((sum.of[i] = add ? read<Vector>(sums + i / registers * apart + i % registers * length) : Vector{}), ...);
   const Index row = weights.row, inners = weights.inners;
   const Index *at = weights.at, *met = weights.met;
   for (Index outer = 0; outer < weights.outers; ++outer) {
@@ -43,34 +43,37 @@ void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums
     const T* from = sources + (outer * weights.rows - weights.first) * stride;
     for (Index inner = 0; inner < inners; ++inner) {
       const T* source = from + met[inner] * stride;
-      const Vector seen[registers] = {read<Vector>(source + v * lanes<T>)...};
+      const Vector seen[registers] = {read<Vector>(source + v * length)...};
       const T* here = w + at[inner];
       ((sum.of[i] += here[i / registers * row] * seen[i % registers]), ...);
     }
   }
-  (write(sum.of[i], sums + i / registers * apart + i % registers * lanes<T>), ...);
+  (write(sum.of[i], sums + i / registers * apart + i % registers * length), ...);
 }
 
-template <class T, int rows, int registers>
+template <class Vector, int rows, int registers, class T>
 void multiply(const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
-  multiply<T, rows, registers>(weights, sources, stride, sums, apart, add, Counted<registers>{}, Counted<rows * registers>{});
+  multiply<Vector, rows, registers>(weights, sources, stride, sums, apart, add, Counted<registers>{}, Counted<rows * registers>{});
 }
 
-template <class T, int rows>
-void multiply(Index registers, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
-  if (registers == 1) return multiply<T, rows, 1>(weights, sources, stride, sums, apart, add);
-  if (registers == 2) return multiply<T, rows, 2>(weights, sources, stride, sums, apart, add);
-  multiply<T, rows, 3>(weights, sources, stride, sums, apart, add);
+template <int rows, class T>
+void multiply(Index places, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
+  using Vector = typename Register<T>::type;
+  if (places <= lanes<T> / 2) return multiply<typename Half<T>::type, rows, 1>(weights, sources, stride, sums, apart, add);
+  if (places <= lanes<T>) return multiply<Vector, rows, 1>(weights, sources, stride, sums, apart, add);
+  if (places <= 2 * lanes<T>) return multiply<Vector, rows, 2>(weights, sources, stride, sums, apart, add);
+  multiply<Vector, rows, 3>(weights, sources, stride, sums, apart, add);
 }
 
+// As many whole registers, or half of one, as hold so many places, up to `width`; each sum has the same bits in any.
 template <class T>
-void multiply(Index rows, Index registers, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
+void multiply(Index rows, Index places, const Weights<T>& weights, const T* sources, Index stride, T* sums, Index apart, bool add) {
   if constexpr (most_rows == 8)
-    if (rows == 8) return multiply<T, 8>(registers, weights, sources, stride, sums, apart, add);
-  if (rows == 4) return multiply<T, 4>(registers, weights, sources, stride, sums, apart, add);
-  if (rows == 3) return multiply<T, 3>(registers, weights, sources, stride, sums, apart, add);
-  if (rows == 2) return multiply<T, 2>(registers, weights, sources, stride, sums, apart, add);
-  multiply<T, 1>(registers, weights, sources, stride, sums, apart, add);
+    if (rows == 8) return multiply<8>(places, weights, sources, stride, sums, apart, add);
+  if (rows == 4) return multiply<4>(places, weights, sources, stride, sums, apart, add);
+  if (rows == 3) return multiply<3>(places, weights, sources, stride, sums, apart, add);
+  if (rows == 2) return multiply<2>(places, weights, sources, stride, sums, apart, add);
+  multiply<1>(places, weights, sources, stride, sums, apart, add);
 }
 
 // The most rows that one product takes when `left` are left.
