@@ -119,19 +119,22 @@ _PAGE = """# Bench
 
 Each row first passes a check of its values: float32 against float64, within what rounding explains. Then every
 contender runs in a process of its own, in turn with the others, and each begins when the threads of the others have
-come to rest (some go on spinning for 50 ms after their work, on a core that the next one needs); calls shorter than
-20 ms are repeated for that long, and their median is one run. Before each run a matrix product on all threads is
-repeated until it takes no more than 1.1 times the least that it ever took: on a machine that others share it may take
-twice that for a second. The time is the median of the runs, the spread half the distance of their quartiles; what
-takes fifteen seconds or more runs once. *Extra memory* is the most that a run held
-beyond model and input, and for ours how many times that is what layers with weights put out, which a walk back must
-find again. Beside these a walk back holds three arrays of its largest layer: the signal that arrives, its shares, and
-what goes on (37 MiB for a sample of VGG-16); a pass back by itself holds what it computes again too, DeepLIFT the
-values at the baseline, and Integrated Gradients the ends of its line and sums in double precision. What calls of a
-few tens of microseconds hold is that of Python and of threads. *Of SGEMM* is the rate at which the products went
-through that the method cannot do without (`bench/cost.py`), as a share of the rate of a large float32 matrix product
-in the same run. *Factor* is the time of the fastest peer over ours.
-The distance of a peer's values from ours is ‖theirs - ours‖ / ‖ours‖ of the worst sample: rounding, or another
+come to rest (some go on spinning for 50 ms after their work, on a core that the next one needs); calls shorter than 20
+ms are repeated for that long, and their median is one run. Before each run a matrix product on all threads is repeated
+until it takes no more than 1.1 times the least that it ever took: on a machine that others share it may take twice
+that for a second. The time is the median of the runs, the spread half the distance of their quartiles; what takes
+fifteen seconds or more runs once.
+
+*Extra memory* is the most that a run held beyond model and input, and for ours how many times that is what layers with
+weights put out, which a walk back must find again. Beside these a walk back holds three arrays of its largest layer:
+the signal that arrives, its shares, and what goes on (37 MiB for a sample of VGG-16); a pass back by itself holds what
+it computes again too, DeepLIFT the values at the baseline, and Integrated Gradients the ends of its line and sums in
+double precision. Up to an eighth or 8 MiB more is kept of blocks that did not fit. What calls of a few tens of
+microseconds hold is that of Python and of threads.
+
+*Of SGEMM* is the rate at which the products went through that the method cannot do without (`bench/cost.py`), as a
+share of the rate of a large float32 matrix product in the same run. *Factor* is the time of the fastest peer over
+ours. The distance of a peer's values from ours is ‖theirs - ours‖ / ‖ours‖ of the worst sample: rounding, or another
 convention (stabilisers, biases), or an error, which `docs/peers.md` sorts out.
 
 All contenders get the network in its simplest form: batch normalisation merged, no dropout, each activation a
