@@ -36,10 +36,28 @@ def cuda(request):
         yield module
 
 
+_worst: dict[str, float] = {}  # error/bound of each kernel and rule, of this process or of all that `-n` made
+
+
+def _gather(worst):
+    for label, of_one in worst.items():
+        _worst[label] = max(_worst.get(label, 0.0), of_one)
+
+
+def pytest_sessionfinish(session):
+    _gather(getattr(sys.modules.get("parity"), "WORST", {}))
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["worst"] = _worst
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _gather(getattr(node, "workeroutput", {}).get("worst", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     """The worst error/bound of each kernel and rule that this run compared."""
-    parity = sys.modules.get("parity")
-    if parity and parity.WORST:
+    if _worst:
         terminalreporter.write_sep("-", "worst error / bound")
-        for label, worst in sorted(parity.WORST.items()):
-            terminalreporter.write_line(f"{worst:8.3f}  {label}")
+    for label, worst in sorted(_worst.items()):
+        terminalreporter.write_line(f"{worst:8.3f}  {label}")

@@ -1,5 +1,10 @@
 """The parity harness must fail: a kernel with a fault, run through the same comparison, is told from a sound one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bound import relevance_bound
@@ -142,3 +147,16 @@ def test_hardly_any_bound_is_infinite(rule):
         bound = relevance_bound(dense_terms(x - (0 if hasattr(rule, "low") else 0.5), w), b, R, rule, np.float32)
         judged, total = judged + np.isfinite(bound.r[0]).sum(), total + x.size
     assert judged > 0.99 * total
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_a_run_says_how_near_to_its_bound_each_kernel_came(processes):
+    if processes:
+        pytest.importorskip("xdist")
+    here = Path(__file__)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *processes, str(here), "-k", "sound"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=here.parent.parent, env=environment)
+    assert run.returncode == 0, run.stdout
+    _, said = run.stdout.split("worst error / bound")
+    assert any(line.split()[1:2] == ["harness"] and 0 < float(line.split()[0]) <= 1 for line in said.splitlines())
