@@ -251,7 +251,7 @@ _FORWARD = (
     "Activations and residual sums are passes of their own, 5% of the time, because the record holds what every "
     "node put out. Winograd's products are no way: their sums hold terms that a window does not see, so that a "
     "window of zeros does not give zero, NaN spreads, and rounding is not bounded by an output's own terms. Of the "
-    "memory 9 MiB at batch 1 are large arrays in use at one time, the rest blocks that are kept for later and workspace."
+    "memory 9 MiB at batch 1 are large arrays in use at one time, the rest blocks kept for later and workspace."
 )
 _FORWARD_VGG = "on one thread 0.77 of PyTorch's time and 0.87 of ONNX Runtime's; on two ONNX Runtime gains more."
 _EPSILON = (
