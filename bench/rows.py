@@ -291,7 +291,7 @@ _REFERENCE = (
 _BACKWARD = (
     "on one thread 0.85 of Captum's time. Beside what limits the forward pass: back to the three channels of the "
     "image convolutions reach 60% of SGEMM, where each source that is gathered meets twelve rows of weights; through "
-    "strides of 2 and in images of 7 x 7 60 to 90%: the weights of one tap lie far apart there, and half of each line "
+    "strides of 2 and in images of 7 x 7 50 to 90%: the weights of one tap lie far apart there, and half of each line "
     "that is read is for later. Packing them took 1.4 times as long, for they are met once."
 )
 _RESIDUAL = (
