@@ -16,7 +16,8 @@ _BACKWARD = ("gradient", "saliency", "gradient_times_input", "guided_backprop", 
 @dataclass(frozen=True)
 class Cost:
     """flops, the bytes of weights that they read once per pass and of values that are kept between passes, and the
-    latter alone: outputs of layers with weights, and of recurrent ones every step's gates, state and output."""
+    latter alone: outputs of layers with weights, and of recurrent ones every step's gates, state and output; DeepLIFT's
+    at the baseline too."""
 
     flops: float
     bytes: float
@@ -34,7 +35,8 @@ def must(row, network, x):
     flops = sum(passes[n.name] * per_node[n.name] * len(x) for n in weighted)
     size = x.dtype.itemsize
     weights = sum(passes[n.name] * n.layer.w.size * size for n in weighted if hasattr(n.layer, "w"))
-    kept = sum(_kept(n, shapes) for n in weighted) * len(x) * size
+    samples = len(x) + (row.method == "deeplift")  # and the baseline, which is one for all
+    kept = sum(_kept(n, shapes) for n in weighted) * samples * size
     return Cost(flops, weights + (2 if row.method != "forward" else 1) * kept, kept)
 
 

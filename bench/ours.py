@@ -23,7 +23,7 @@ def prepare(row, backend="cpu", dtype="float32"):
     if row.method == "relevance":  # the walk alone, from a forward pass that is there
         _, module = resolve(backend)
         record = network.forward(x, module)
-        return lambda: pyref.lrp(network, x, target, backend=module, record=record, **row.options).values
+        return lambda: pyref.lrp(network, x, target, backend=module, record=record, inner=False, **row.options).values
     return lambda: np.asarray(
         relprop.explain(network, x, row.method, target, backend, progress=False, **row.options).values
     )

@@ -1,6 +1,6 @@
 """The graph: named nodes with explicit edges, a forward pass, and the one backward walk of every method."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyref.check import check_shape, nearest
-from pyref.layers import Layer
+from pyref.layers import Layer, ReLU
 from pyref.layers.layer import Inputs
 from pyref.numerics import zeros_like
 
@@ -46,7 +46,8 @@ class Record(Mapping):
     `layers` are the layers that made it, by node, `backend` the module whose functions did.
 
     A lean record lets go of values, to hold less memory. One that is read all the same is computed again, from what is
-    left; where its shape is enough, `hollow` stands for it.
+    left; where its shape is enough, `hollow` stands for it. Of the nodes in `rectified`, which only a ReLU reads, it
+    has max(z, 0) in place of z, and the ReLU puts out the same array.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Record(Mapping):
         inputs: dict[str, Inputs] | None = None,
         backend: Any = None,
         lean: bool = False,
+        rectified: Set[str] = frozenset(),
     ):
         self._values = values
         self._nodes = nodes
@@ -65,6 +67,7 @@ class Record(Mapping):
         self._hollows: dict[Any, Any] = {}  # the same, by shape and dtype
         self.layers = {node.name: node.layer for node in nodes}
         self.lean = lean
+        self._rectified = rectified
 
     def __getitem__(self, key):
         ref = _ref(key)
@@ -127,6 +130,14 @@ class Record(Mapping):
                 self._gone[ref] = self._hollows[like]
                 self._values[ref] = None
 
+    def evaluate(self, node, x):
+        """The node's output, given its inputs."""
+        if node.name in self._rectified:
+            return node.layer.rectified(self.backend, *x)
+        if node.inputs[0][0] in self._rectified:
+            return x[0]
+        return node.layer.run(self.backend, x)
+
     def _compute_again(self, name):
         missing = {name}
         for node in reversed(self._nodes):
@@ -134,7 +145,7 @@ class Record(Mapping):
                 missing.update(i[0] for i in node.inputs if i in self._gone)
         for node in self._nodes:
             if node.name in missing:
-                y = node.layer.run(self.backend, Inputs(self.inputs(node)))
+                y = self.evaluate(node, Inputs(self.inputs(node)))
                 for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
                     if self._gone.pop(ref, None) is not None:
                         self._values[ref] = part
@@ -299,7 +310,22 @@ class Network:
 
     # ---- forward --------------------------------------------------------------------------------------
 
-    def forward(self, x, backend=None, given=None, let_go=None) -> Record:
+    @cached_property
+    def rectifiable(self) -> dict[str, str]:
+        """{node: the ReLU that alone reads it}, of nodes that can put out max(z, 0) at once."""
+        readers: dict[Ref, list[Node]] = {}
+        for node in self.nodes.values():
+            for ref in node.inputs:
+                readers.setdefault(ref, []).append(node)
+        found = {}
+        for node in self.nodes.values():
+            those = readers.get(node.refs[0], [])
+            by_relu = len(those) == 1 and type(those[0].layer) is ReLU and node.refs[0] not in self.outputs
+            if by_relu and node.layer.rectifies:
+                found[node.name] = those[0].name
+        return found
+
+    def forward(self, x, backend=None, given=None, let_go=None, rectified=frozenset()) -> Record:
         """Evaluate every node; the Record holds every value.
 
         x      an array, or {input name: array} for several inputs
@@ -307,6 +333,7 @@ class Network:
                at an inner node). Nodes that only feed such values are not evaluated.
         let_go whether to hold a node's output, let_go(node), only until its last reader has run; the network's inputs
                and outputs stay. A record of that kind is lean
+        rectified  names of nodes, of `rectifiable`, whose record is to be max(z, 0) in place of z
         """
         backend = backend or _pyref()
         given = {_ref(k): v for k, v in (given or {}).items()}
@@ -316,11 +343,12 @@ class Network:
             values[name, 0] = array
         nodes = [node for node in self.nodes.values() if needed is None or node.name in needed]
         inputs: dict[str, Inputs] = {}
-        record = Record(values, nodes, inputs, backend, lean=let_go is not None)
+        rectified = {name for name in rectified if (name, 0) not in given and (self.rectifiable[name], 0) not in given}
+        record = Record(values, nodes, inputs, backend, let_go is not None, rectified)
         readers = self._last_readers(nodes, values, let_go) if let_go else {}
         for node in nodes:
             arrays = Inputs([values[i] for i in node.inputs])
-            y = node.layer.run(backend, arrays)
+            y = record.evaluate(node, arrays)
             for ref, part in zip(node.refs, y if len(node.refs) > 1 else (y,), strict=True):
                 values.setdefault(ref, part)
             if not let_go or (vars(arrays) and not let_go(node)):  # else the record would hold on to them
@@ -340,7 +368,7 @@ class Network:
 
     def __call__(self, x, backend=None):
         """The output, or a tuple of them."""
-        record = self.forward(x, backend, let_go=lambda node: True)
+        record = self.forward(x, backend, let_go=lambda node: True, rectified=self.rectifiable)
         out = tuple(record[o] for o in self.outputs)
         return out[0] if len(out) == 1 else out
 

@@ -39,7 +39,7 @@ def set_threads(n):
 def release_memory():
     """Give memory back to the system that is kept for later calls.
 
-    Arrays of a megabyte and more come from blocks that are used again: a system fills fresh memory with zeros, which
+    Arrays of 64 KiB and more come from blocks that are used again: a system fills fresh memory with zeros, which
     takes up to a fifth of a pass. What is kept and what is in use are together at most an eighth or 8 MiB more than
     was in use at one time, and at rest 320 MiB are kept at most.
     """

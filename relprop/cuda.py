@@ -31,11 +31,11 @@ KERNELS = tuple(
     for layer, functions in {
         "activation": "forward gradient tangent relevance ratio quotient",
         "adaptive_avg_pool": "forward gradient tangent relevance",
-        "add": "forward gradient tangent relevance",
+        "add": "forward rectified gradient tangent relevance",
         "aggregate": "forward gradient tangent relevance",
         "avg_pool": "forward gradient tangent relevance",
         "batchnorm": "forward gradient tangent relevance",
-        "conv": "forward gradient tangent relevance",
+        "conv": "forward rectified gradient tangent relevance",
         "conv_transpose": "forward gradient tangent relevance",
         "dense": "forward gradient tangent relevance",
         "divide": "forward gradient tangent relevance multiplier",
@@ -66,7 +66,7 @@ DEVICE = (
 )
 
 # Functions of a backend that compute on arrays, as layers and methods call them.
-LAYER_FUNCTION = re.compile(r"_(forward|gradient|tangent|relevance|multiplier|ray|ratio|quotient)$")
+LAYER_FUNCTION = re.compile(r"_(forward|rectified|gradient|tangent|relevance|multiplier|ray|ratio|quotient)$")
 
 
 def mirror(namespace, compiled, why):

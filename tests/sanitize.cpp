@@ -339,7 +339,8 @@ void windows() {
              weights = array<T>(size.window_channels * inside * taps), b = array<T>(size.window_channels), b_image = array<T>(size.image_channels);
   const Kept<T> kept(size.samples, seen), kept_image(size.samples, image);
   const Box<T> box(image), box_seen(seen);
-  conv_forward(size, read(x), read(weights), read(b), z.get());
+  for (const bool is_rectified : {true, false})
+    conv_forward(size, read(x), read(weights), read(b), is_rectified, z.get());
   conv_gradient(size, read(weights), read(R), r.get());
   conv_transpose_forward(size, read(z), read(weights), read(b_image), r.get());
   conv_transpose_gradient(size, read(weights), read(R_image), r_seen.get());

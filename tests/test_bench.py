@@ -68,7 +68,7 @@ def test_what_must_be_spent_is_counted_by_hand():
 
 
 class Answers:
-    """A network that answers three times; then it raises, ends its process, or sleeps."""
+    """A network that answers four times; then it raises, ends its process, or sleeps."""
 
     def __init__(self, end):
         self.end, self.calls = end, 0
@@ -76,11 +76,11 @@ class Answers:
     def __call__(self, x, backend):
         self.calls += 1
         time.sleep(2 * BURST)  # so that a call is a run
-        if self.calls > 3 and self.end == "raises":
+        if self.calls > 4 and self.end == "raises":
             raise ValueError("no more")
-        if self.calls > 3 and self.end == "dies":
+        if self.calls > 4 and self.end == "dies":
             os._exit(1)
-        if self.calls > 3 and self.end == "hangs":
+        if self.calls > 4 and self.end == "hangs":
             time.sleep(60)
         return x
 

@@ -42,7 +42,7 @@ def held():
 
 def test_a_large_answer_has_a_block_and_a_small_one_has_not():
     before = _core.blocks()["in_use"]
-    small = made(MIB - 4)
+    small = made(MIB // 16 - 4)
     assert _core.blocks()["in_use"] == before
     large = made(5 * MIB)
     assert _core.blocks()["in_use"] == before + 5 * MIB

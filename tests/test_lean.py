@@ -14,7 +14,9 @@ pytest.importorskip("relprop.support", exc_type=ImportError)
 
 import relprop
 import relprop.cpu
-from pyref.methods.method import cheap, start
+from pyref.methods import lean as hold
+from pyref.methods.method import start
+from tests.test_formula import VARIANTS
 from tests.test_methods_support import network_of, options_of
 
 ALWAYS = ("fullgrad", "full_gradient", "grad_cam", "occlusion", "integrated_gradients", "interior_gradients")
@@ -78,16 +80,16 @@ def test_no_backward_answer_of_a_cheap_layer_reads_its_output():
         for got, expected in zip((gradient, relevance, multiplier), want, strict=True):
             for a, b in zip(got, expected, strict=True):
                 assert_same(a, b)
-    assert seen == {"activation", "shape", "dropout"}
+    assert seen == {"activation", "add", "shape", "dropout"}
 
 
 def test_a_lean_record_computes_again_what_it_let_go_of():
     network = pyref.merge_batchnorm(relprop.build("resnet50", seed=0, classes=5, width=0.125, size=32))
     x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
-    whole, lean = network.forward(x, relprop.cpu), network.forward(x, relprop.cpu, let_go=cheap)
+    whole, lean = network.forward(x, relprop.cpu), network.forward(x, relprop.cpu, **hold.values(network, {}))
     gone = [ref for ref in whole if np.count_nonzero(lean.hollow(ref)) == 0 != np.count_nonzero(whole[ref])]
     kinds = {network.nodes[name].layer.kind for name, _ in gone}
-    assert kinds == {"activation", "shape"}
+    assert kinds == {"activation", "add", "shape"}
     assert all(lean.hollow(ref).shape == whole[ref].shape and lean.hollow(ref).strides[0] == 0 for ref in gone)
     for ref in reversed(list(whole)):  # the last ones first: each asks for those before it
         assert_same(lean[ref], whole[ref])
@@ -132,13 +134,118 @@ def test_a_linear_walk_holds_what_it_ends_at():
     network = pyref.merge_batchnorm(relprop.build("resnet50", seed=0, classes=5, width=0.125, size=32))
     x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
     name = "layer1.0.conv3"  # a residual sum alone reads it
-    run = start(network, x, 1, at=name, inner=False, linear=True, backend=relprop.cpu)
+    run = start(network, x, 1, at=name, inner=False, hold=hold.shapes, backend=relprop.cpu)
     assert np.count_nonzero(run.record.hollow(name))
     assert not np.count_nonzero(run.record.hollow("layer1.1.conv3"))
     whole = pyref.gradient_times_input(network, x, 1, at=name, backend=relprop.cpu)
     assert_same(
         pyref.gradient_times_input(network, x, 1, at=name, inner=False, backend=relprop.cpu).values, whole.values
     )
+
+
+def residual(first, second=None):
+    """Convolutions, pooling, a sum and a dense layer, each behind a ReLU; some windows see nothing but zeros."""
+    rng = np.random.default_rng(5)
+
+    def w(*shape):
+        return rng.normal(size=shape)
+
+    return pyref.Network(
+        [
+            ("conv1", first(w(4, 2, 3, 3), w(4), padding=1), "x"),
+            ("relu1", pyref.ReLU(), "conv1"),
+            ("pool", pyref.MaxPool(2), "relu1"),
+            ("conv2", pyref.Conv(w(4, 4, 3, 3), w(4) - 1, padding=1), "pool"),
+            ("relu2", second or pyref.ReLU(), "conv2"),
+            ("conv3", pyref.Conv(w(4, 4, 1, 1), w(4)), "relu2"),
+            ("sum", pyref.Add(), ("conv3", "pool")),
+            ("relu3", pyref.ReLU(), "sum"),
+            ("mean", pyref.AvgPool(2), "relu3"),
+            ("flat", pyref.Flatten(), "mean"),
+            ("fc", pyref.Dense(w(16, 3), w(3)), "flat"),
+        ],
+        {"x": (2, 8, 8)},
+    )
+
+
+READS_Z = [
+    pyref.Epsilon(0),
+    pyref.Epsilon(0.1, stabilizer="rms"),
+    pyref.AlphaBeta(),
+    pyref.AlphaBeta(2, 1, renormalize=True),
+    pyref.Gamma(0.3),
+    pyref.Norm(),
+]
+
+
+@pytest.mark.parametrize("backend", [pyref, relprop.cpu], ids=["pyref", "cpu"])
+@pytest.mark.parametrize("behind", [*VARIANTS, pyref.Pass()], ids=str)
+def test_relevance_is_the_same_where_a_is_held_in_place_of_z(behind, backend):
+    """Whatever rule reads z of a layer, and whatever rule hands relevance to the ReLU behind it."""
+    network, x = residual(pyref.Conv), np.random.default_rng(0).normal(size=(3, 2, 8, 8))
+    readers = ("conv2", "conv3", "sum", "mean", "fc")
+    for rule in READS_Z:
+        for node in readers:
+            rules = dict.fromkeys(("conv1", *readers), rule) | {node: behind}
+            options = {"rule": rules, "merge_batchnorm": False, "backend": backend}
+            try:
+                want = pyref.lrp(network, x, 1, **options)
+            except ValueError as refusal:
+                with pytest.raises(ValueError) as lean:
+                    pyref.lrp(network, x, 1, inner=False, **options)
+                assert str(lean.value) == str(refusal)
+                continue
+            assert_same(pyref.lrp(network, x, 1, inner=False, **options).values, want.values)
+
+
+def test_where_max_z_0_is_held():
+    network, x = residual(pyref.Conv), np.random.default_rng(0).normal(size=(3, 2, 8, 8))
+    all_three = {"conv1", "conv2", "sum"}
+    assert network.rectifiable == {"conv1": "relu1", "conv2": "relu2", "sum": "relu3"}
+    leaves = {"x": ("x", 0)}
+
+    def held(at=network, leaves=leaves, **rules):
+        found = hold.relevance({n: rules.get(n, pyref.Epsilon(0.1)) for n in network.nodes})(at, leaves)
+        return set(found["rectified"])
+
+    assert held() == hold.gradients(network, leaves)["rectified"] == all_three
+    assert held(conv2=pyref.WSquare()) == {"conv2", "sum"}  # of units without activation too, pool and all
+    assert held(fc=pyref.Flat()) == all_three  # the mean shares by values
+    assert held(mean=pyref.Flat()) == {"conv1", "conv2"}
+    assert held(conv1=pyref.Epsilon(0.1, stabilizer="rms")) == {"conv2", "sum"}
+    assert held(conv3=pyref.ZBox(-1, 1), sum=pyref.Pass()) == {"sum"}
+    assert held(leaves={"conv2": ("conv2", 0)}) == {"conv1", "sum"}
+    assert held(network.up_to("relu2")) == {"conv1"}  # an injected signal may lie anywhere
+    assert residual(pyref.Conv, pyref.LeakyReLU()).rectifiable.keys() == {"conv1", "sum"}
+    lean = network.forward(x, **hold.gradients(network, leaves))
+    whole = network.forward(x)
+    assert lean["conv2"] is lean["relu2"]
+    assert_same(lean["conv2"], whole["relu2"])
+    given = network.forward(x, given={"conv2": whole["conv2"]}, **hold.gradients(network, leaves))
+    assert_same(given["relu2"], whole["relu2"])  # a value that is given is what it is
+
+
+def test_a_layer_or_a_rule_of_somebody_else_is_asked_itself():
+    class Twice(pyref.Conv):
+        def forward(self, backend, x):
+            return 2 * super().forward(backend, x)
+
+    class Mine(pyref.Epsilon):
+        def split(self, R, z):
+            return (R * z[0], *super().split(R, z)[1:])
+
+    class Odd(pyref.Epsilon):
+        def split(self, R, z):
+            return (z[0], *super().split(R, z)[1:])  # whatever arrives
+
+    x = np.random.default_rng(0).normal(size=(3, 2, 8, 8))
+    network = residual(Twice)
+    assert network.rectifiable.keys() == {"conv2", "sum"}
+    assert_same(network(x), network.forward(x)["fc"])
+    network = residual(pyref.Conv)
+    for rule in (Mine(0.1), Odd(0.1)):
+        options = {"rule": {"conv1": rule, "conv2": rule}}
+        assert_same(pyref.lrp(network, x, 1, inner=False, **options).values, pyref.lrp(network, x, 1, **options).values)
 
 
 def test_explain_makes_the_rest_when_it_is_read():

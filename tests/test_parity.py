@@ -28,6 +28,7 @@ import pyref
 from pyref.layers.conv import conv_terms, conv_windows
 from pyref.layers.conv_transpose import conv_transpose_terms, conv_transpose_windows
 from pyref.layers.dense import dense_terms
+from pyref.numerics import pos
 
 RULES = {name: [v for v in VARIANTS if v.name == name] for name in pyref.RULES if name != "pass_"}
 RULES["pass_"] = [pyref.Pass()]
@@ -159,15 +160,20 @@ def test_windows(backend, kind, dtype, data):
     of_b = 0 if b is None else np.abs(wide_b).reshape(-1, *(1,) * (x.ndim - 2))
     for question, arguments, bound in (
         ("forward", (x, w, b), sum_bound(count + 1, size + of_b, dtype)),
+        ("rectified", (x, w, b), sum_bound(count + 1, size + of_b, dtype)),
         ("tangent", (x, w, b, x), sum_bound(count, size, dtype)),
         ("gradient", (x, w, b, G), None),
     ):
+        if (kind, question) == ("conv_transpose", "rectified"):
+            continue
         if question == "gradient":
             count = np.max(t.transpose(np.ones_like(wide_G), np.ones_like(t.w)), initial=0)
             bound = sum_bound(count, t.transpose(np.abs(wide_G), t.w), dtype)
         got = getattr(backend, f"{kind}_{question}")(*arguments, **options)
         want = getattr(pyref, f"{kind}_{question}")(*(widened(a, dtype) for a in arguments), **options)
         assert_within(got, want, bound, dtype, f"{kind} {question}")
+        if question == "rectified":
+            np.testing.assert_array_equal(got, pos(backend.conv_forward(*arguments, **options)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -12,6 +12,7 @@ import pyref
 from pyref.layers.batchnorm import batchnorm_terms, per_channel
 from pyref.layers.merge import shift_terms, sum_terms
 from pyref.layers.recurrent import GATES, PRODUCTS
+from pyref.numerics import pos
 
 SIGNALS = st.sampled_from(["normal", "zeros_and_ties"])
 
@@ -113,6 +114,8 @@ def test_sums(backend, dtype, data):
     size = sum(np.abs(widened(v, dtype)) for v in x)
     returned = tuple(np.sum(np.abs(widened(G, dtype))) + np.zeros(v.shape) for v in x)
     assert_rounded(backend, "add_forward", (x,), count, size, dtype)
+    assert_rounded(backend, "add_rectified", (x,), count, size, dtype)
+    np.testing.assert_array_equal(backend.add_rectified(x), pos(backend.add_forward(x)))
     assert_rounded(backend, "add_tangent", (x, x), count, size, dtype)
     assert_rounded(backend, "add_gradient", (x, G), G.size, returned, dtype)
     if count == 2:

@@ -19,6 +19,7 @@ struct Layer {
 // A Door takes arrays as door.h says and answers for a layer, with null for w and b where it has none:
 //
 //   forward(operation, layer, x, w, b)   gradient(…, x, w, G)   relevance(…, x, w, b, {R, rule, z, account})
+//   rectified(operation, layer, x, w, b), of a Stem that has a name for it
 template <class Door, class Stem, class... Options>
 struct Affine {
   using Array = typename Door::Array;
@@ -28,6 +29,13 @@ struct Affine {
     const auto layer = layer_of(x, w, options...);
     if (!layer->is_compiled) return reference(Stem::names[0], x_, w_, b_, options...);
     return Door::forward(Stem::names[0], *layer, x, w, bias(b_, *layer));
+  }
+
+  static py::object rectified(const py::object& x_, const py::object& w_, const py::object& b_, const Options&... options) {
+    const Array x = Door::array("x", x_), w = Door::array(Stem::weights, w_);
+    const auto layer = layer_of(x, w, options...);
+    if (!layer->is_compiled) return reference(Stem::rectified, x_, w_, b_, options...);
+    return Door::rectified(Stem::rectified, *layer, x, w, bias(b_, *layer));
   }
 
   static py::object gradient(const py::object& x_, const py::object& w_, const py::object& b, const py::object& G_,
@@ -58,6 +66,7 @@ struct Affine {
     def(module, Stem::names[2], &tangent);
     def(module, Stem::names[3], &relevance);
   }
+  static void def_rectified(py::module_& module) { def(module, Stem::rectified, &rectified); }
 
  private:
   static auto layer_of(const Array& x, const Array& w, const Options&... options) {
@@ -97,6 +106,7 @@ struct Unweighted : Door {
 // A Door of layers in host memory, by Kernels:
 //
 //   forward(size, x, w, b, z)   gradient(size, w, G, G_x)   relevance(size, x, w, b, R, rule, bounds, z, account, r)
+//   rectified(size, x, w, b, a), where it is asked for
 //
 // `arranged` may put w in another order, and answers the size that says so.
 struct AsGiven {
@@ -113,6 +123,11 @@ struct LayersInHostMemory : InHostMemory {
     const auto fill = [size = Kernels::arranged(layer.size, w)](const auto&, auto in, auto out) {
       Kernels::forward(size, in[0], in[1], in[2], out[0]);
     };
+    return filled(operation, {&x, &w, &b}, {layer.z}, fill)[0];
+  }
+  template <class Size>
+  static py::object rectified(const char* operation, const Layer<Size>& layer, const Array& x, const Array& w, const Array& b) {
+    const auto fill = [size = layer.size](const auto&, auto in, auto out) { Kernels::rectified(size, in[0], in[1], in[2], out[0]); };
     return filled(operation, {&x, &w, &b}, {layer.z}, fill)[0];
   }
   template <class Size>

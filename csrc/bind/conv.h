@@ -9,7 +9,8 @@ namespace relprop::bind {
 using WindowLayer = Layer<cpu::WindowSize>;
 
 struct Conv {
-  static constexpr const char *names[] = RELPROP_AFFINE_NAMES("conv"), *weights = "w", *what = "a convolution";
+  static constexpr const char *names[] = RELPROP_AFFINE_NAMES("conv"), *weights = "w", *what = "a convolution",
+                              *rectified = "conv_rectified";
   static constexpr int channels = 1;
 
   // options: stride, padding, dilation, groups

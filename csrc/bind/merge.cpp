@@ -66,13 +66,16 @@ py::object with_dtype_of(const Terms& sum, const std::vector<py::array>& others,
 }
 
 struct MergeOnHost : InHostMemory {
-  static py::object forward(const char*, const Terms& sum) {
+  static py::object forward(const char*, const Terms& sum, bool is_rectified = false) {
     return with_dtype_of(sum, {}, [&](auto zero) -> py::object {
       using T = decltype(zero);
       const auto made = std::make_shared<const SumFor<T>>(sum, false);
       auto z = empty<T>(sum.shape);
-      compute([made, out = z.mutable_data()] { cpu::merge_forward(made->size(), made->terms(), made->count(), made->b(), out); },
-              made->arrays(), z);
+      compute(
+          [made, is_rectified, out = z.mutable_data()] {
+            cpu::merge_forward(made->size(), made->terms(), made->count(), made->b(), is_rectified, out);
+          },
+          made->arrays(), z);
       return z;
     });
   }

@@ -32,8 +32,8 @@ struct Sum {
   }
 };
 
-// A Door takes arrays as door.h says, and computes forward(operation, sum), relevance(operation, sum, R, rule, z, account),
-// one for each input.
+// A Door takes arrays as door.h says, and computes forward(operation, sum, is_rectified), relevance(operation, sum, R, rule, z,
+// account), one for each input.
 template <class Door>
 struct Merging {
   using Array = typename Door::Array;
@@ -54,6 +54,8 @@ struct Merging {
   static py::object sum_forward(const py::object& x) {
     return Door::forward(subtracts ? "subtract_forward" : "add_forward", sum_of(x, subtracts));
   }
+
+  static py::object sum_rectified(const py::object& x) { return Door::forward("add_rectified", sum_of(x, false), true); }
 
   template <bool subtracts>
   static py::object sum_gradient(const py::object& x, const py::object& G_) {
@@ -137,6 +139,7 @@ template <class Door>
 void def_merge(py::module_& module) {
   using Of = Merging<Door>;
   def(module, "add_forward", &Of::template sum_forward<false>);
+  def(module, "add_rectified", &Of::sum_rectified);
   def(module, "add_gradient", &Of::template sum_gradient<false>);
   def(module, "add_tangent", &Of::template sum_tangent<false>);
   def(module, "add_relevance", &Of::template sum_relevance<false>);

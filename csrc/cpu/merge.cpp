@@ -114,7 +114,7 @@ void for_each(Index size, F&& f) {
 }  // namespace
 
 template <class Isa, class T>
-void for_isa::merge_forward(Isa, const SumSize& size, const SumTerm<T>* terms, int count, const T* b, T* z) {
+void for_isa::merge_forward(Isa, const SumSize& size, const SumTerm<T>* terms, int count, const T* b, bool is_rectified, T* z) {
   for_each_block(size.samples, size.size, [=](Index sample, Index first, Index length) {
     T w[block];
     T* out = z + sample * size.size + first;
@@ -133,9 +133,12 @@ void for_isa::merge_forward(Isa, const SumSize& size, const SumTerm<T>* terms, i
       else
         for (Index j = 0; j < length; ++j) out[j] += x[j] * w[j];
     }
-    if (!b) return;
-    spread_weights({nullptr, b, size.bias_run}, first, length, w);
-    for (Index j = 0; j < length; ++j) out[j] += w[j];
+    if (b) {
+      spread_weights({nullptr, b, size.bias_run}, first, length, w);
+      for (Index j = 0; j < length; ++j) out[j] += w[j];
+    }
+    if (is_rectified)
+      for (Index j = 0; j < length; ++j) out[j] = math::pos(out[j]);
   });
 }
 
@@ -215,7 +218,7 @@ void for_isa::divide_multiplier(Isa, Index size, const T* M, const T* q, const T
 }
 
 #define RELPROP_INSTANTIATE(T)                                                                                                \
-  template void for_isa::merge_forward(machine::RELPROP_ISA, const SumSize&, const SumTerm<T>*, int, const T*, T*);           \
+  template void for_isa::merge_forward(machine::RELPROP_ISA, const SumSize&, const SumTerm<T>*, int, const T*, bool, T*);     \
   template void for_isa::merge_relevance(machine::RELPROP_ISA, const SumSize&, const SumTerm<T>*, int, const T*, const T*,    \
                                          const AnyRule<T>&, const Bounds<T>&, const T*, const Account<T>*);                   \
   template void for_isa::multiply_forward(machine::RELPROP_ISA, Index, const T*, const T*, T*);                               \

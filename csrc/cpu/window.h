@@ -63,17 +63,23 @@ inline End start_of(const WindowSize& size, Way way) {
 }
 inline End end_of(const WindowSize& size, Way way) { return start_of(size, reversed(way)); }
 
-// z = the sums over a way, plus b of the channel
+// z = the sums over a way, plus b of the channel; or max(z, 0)
 template <class Isa, class T>
-void window_forward(Isa isa, const WindowSize& size, Way way, const T* x, const T* w, const T* b, T* z) {
+void window_forward(Isa isa, const WindowSize& size, Way way, const T* x, const T* w, const T* b, T* z, bool is_rectified = false) {
   const End end = end_of(size, way);
   window_sums<Isa, T>(isa, size, size.samples, way, w, {{x, Factor::plain, Factor::plain}}, {}, [&](const Run<T>& run) {
     T* out = z + run.sample * end.elements() + run.channel * end.area + run.first;
     const T bias = b ? b[run.channel] : T(0);
-    if (run.step == 1)
-      for (Index j = 0; j < run.count; ++j) out[j] = run.sums[j] + bias;
+    const auto store = [&](auto&& value) {
+      if (run.step == 1)
+        for (Index j = 0; j < run.count; ++j) out[j] = value(run.sums[j] + bias);
+      else
+        for (Index j = 0; j < run.count; ++j) out[j * run.step] = value(run.sums[j] + bias);
+    };
+    if (is_rectified)
+      store([](T sum) { return math::pos(sum); });
     else
-      for (Index j = 0; j < run.count; ++j) out[j * run.step] = run.sums[j] + bias;
+      store([](T sum) { return sum; });
   });
 }
 

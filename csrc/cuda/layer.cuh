@@ -60,19 +60,19 @@ struct Inputs {
   HD Slots<T, P> weights(T w) const { return weight_parts<T, P>(weight, w, product.edges, constants.gamma); }
 };
 
-// Sums as they are: z, or parts of it on the way to their split.
+// Sums as they are, or max(sum, 0): z, or parts of it on the way to their split.
 template <class T, int P, class Product>
 struct StoreSums : Inputs<T, P, Product> {
   T* z[P];
   const T* b;  // or null
-  bool add;
+  bool add, is_rectified;
 
   HD void write(Index sample, int channel, int place, const Slots<T, P>& sums) const {
     for (int p = 0; p < P; ++p) {
       if (!z[p]) continue;
       T& to = z[p][sample * this->product.c_sample + place];
       const T sum = b ? sums.at[p] + b[channel] : sums.at[p];
-      to = add ? to + sum : sum;
+      to = is_rectified ? math::pos(sum) : add ? to + sum : sum;
     }
   }
 };
@@ -224,7 +224,7 @@ struct Layer {
 
 // Sums of some slots, most_slots at a time. b is added to the first.
 template <class T, class Map>
-void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, int count, bool add = false) {
+void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, int count, bool add = false, bool is_rectified = false) {
   for (int first = 0; first < count; first += most_slots) {
     const int here = count - first < most_slots ? count - first : most_slots;
     with_slots<0, most_slots>(here, [&](auto number) {
@@ -235,6 +235,7 @@ void store_sums(const Layer<T, Map>& layer, const T* b, const Slot<T>* slots, in
       task.constants = layer.constants;
       task.b = first == 0 ? b : nullptr;
       task.add = add;
+      task.is_rectified = is_rectified;
       for (int p = 0; p < P; ++p) {
         task.input[p] = p < here ? slots[first + p].input : Factor::none;
         task.weight[p] = p < here ? slots[first + p].weight : Factor::none;
@@ -411,9 +412,9 @@ void run(const Layer<T, Map>& layer, const Rule& rule, const T* z, T* r) {
 // ── the questions to a layer ──
 
 template <class T, class Map>
-void layer_forward(const char* operation, Stream stream, const Map& map, const T* x, const T* w, const T* b, T* z) {
+void layer_forward(const char* operation, Stream stream, const Map& map, const T* x, const T* w, const T* b, T* z, bool is_rectified) {
   const Slot<T> slot{Factor::plain, Factor::plain, z};
-  store_sums<T>(Layer<T, Map>{operation, stream, map, x, w, b, nullptr, {}, nullptr}, b, &slot, 1);
+  store_sums<T>(Layer<T, Map>{operation, stream, map, x, w, b, nullptr, {}, nullptr}, b, &slot, 1, false, is_rectified);
 }
 
 template <class T, class Map>
@@ -436,7 +437,7 @@ void layer_relevance(const char* operation, Stream stream, const Map& map, const
 }
 
 #define RELPROP_INSTANTIATE_LAYER(T, Map)                                                                                   \
-  template void layer_forward(const char*, Stream, const Map&, const T*, const T*, const T*, T*);                           \
+  template void layer_forward(const char*, Stream, const Map&, const T*, const T*, const T*, T*, bool);                     \
   template void layer_gradient(const char*, Stream, const Map&, const T*, const T*, T*);                                    \
   template void layer_relevance(const char*, Stream, const Map&, const T*, const T*, const T*, const T*, const AnyRule<T>&, \
                                 const Bounds<T>&, const T*, const Account<T>*, T*);

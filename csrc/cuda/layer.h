@@ -8,9 +8,9 @@
 
 namespace relprop::cuda {
 
-// z = Σ_i x_i w_io + b_o
+// z = Σ_i x_i w_io + b_o, or where it is rectified max(z, 0)
 template <class T, class Map>
-void layer_forward(const char* operation, Stream stream, const Map& map, const T* x, const T* w, const T* b, T* z);
+void layer_forward(const char* operation, Stream stream, const Map& map, const T* x, const T* w, const T* b, T* z, bool is_rectified = false);
 
 // G_x = Σ_o w_io G_o
 template <class T, class Map>

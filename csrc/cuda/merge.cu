@@ -21,7 +21,8 @@ struct Forward {
     const int place = static_cast<int>(remainder(i, sum.size));
     T total(0);
     for (int k = 0; k < sum.count; ++k) total = total + at(sum.terms[k].w, place) * sum.terms[k].x[i];
-    z[i] = sum.has_b ? total + at(sum.b, place) : total;
+    if (sum.has_b) total = total + at(sum.b, place);
+    z[i] = sum.is_rectified ? math::pos(total) : total;
   }
 };
 

@@ -27,7 +27,7 @@ struct SumTerm {
   T* r = nullptr;
 };
 
-// z = Σ_k w_k x_k + b over samples of `size` elements
+// z = Σ_k w_k x_k + b over samples of `size` elements, or max(z, 0)
 template <class T>
 struct Sum {
   static constexpr int most = 16;
@@ -36,6 +36,7 @@ struct Sum {
   SumTerm<T> terms[most];
   bool has_b;
   Runs<T> b;
+  bool is_rectified = false;
 };
 
 template <class T>

@@ -20,8 +20,8 @@ constexpr std::align_val_t cache_line{64};
 
 #ifdef RELPROP_MAPS
 
-constexpr std::size_t page = std::size_t(1) << 21;    // a large one, which the system fills at once
-constexpr std::size_t grain = std::size_t(1) << 16;   // blocks are multiples of it
+constexpr std::size_t page = std::size_t(1) << 21;  // a large one, which the system fills at once
+constexpr std::size_t in_small_pages = 2 * page;    // what is asked for first: a small network needs parts of it
 
 std::size_t up_to(std::size_t bytes, std::size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
@@ -29,7 +29,7 @@ class Pool {
  public:
   char* take(std::size_t bytes) {
     const std::lock_guard<std::mutex> guard(mutex_);
-    const std::size_t size = up_to(bytes, grain);
+    const std::size_t size = up_to(bytes, large);
     auto fit = by_size_.lower_bound({size, nullptr});
     if (fit == by_size_.end()) {
       const std::size_t whole = up_to(size, page);
@@ -49,7 +49,7 @@ class Pool {
 
   void give_back(char* block, std::size_t bytes) noexcept {
     const std::lock_guard<std::mutex> guard(mutex_);
-    const std::size_t size = up_to(bytes, grain);
+    const std::size_t size = up_to(bytes, large);
     in_use_ -= size;
     try {
       add(block, size);
@@ -90,7 +90,7 @@ class Pool {
     if (before > 0) munmap(begin, before);
     if (before < page) munmap(begin + before + size, page - before);
 #ifdef MADV_HUGEPAGE
-    madvise(begin + before, size, MADV_HUGEPAGE);
+    madvise(begin + before, size, in_use_ + free_ + size > in_small_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
     return begin + before;
   }
@@ -103,7 +103,7 @@ class Pool {
   void shrink(std::size_t most, std::size_t more) noexcept {
     while (free_ > 0 && in_use_ + free_ + more > most) {
       const auto [length, block] = *by_size_.rbegin();
-      const std::size_t end = std::min(length, up_to(in_use_ + free_ + more - most, grain));
+      const std::size_t end = std::min(length, up_to(in_use_ + free_ + more - most, large));
       const auto found = by_address_.find(block);
       if (end == length) {
         remove(found);

@@ -10,7 +10,7 @@
 
 namespace relprop::machine {
 
-constexpr std::size_t large = std::size_t(1) << 20;  // bytes from which a block comes from here
+constexpr std::size_t large = std::size_t(1) << 16;  // bytes from which a block comes from here, and of which it is a multiple
 constexpr std::size_t little = std::size_t(8) << 20;
 constexpr std::size_t kept = std::size_t(320) << 20;  // what a batch of images takes
 

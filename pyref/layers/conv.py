@@ -10,8 +10,9 @@ from pyref.check import check_shape
 from pyref.layers.affine import Term, affine_relevance
 from pyref.layers.layer import AffineLayer
 from pyref.layers.window import Windows, image_rank, padding_pairs, per_axis, window_count
+from pyref.numerics import pos
 
-__all__ = ["Conv", "conv_forward", "conv_gradient", "conv_tangent", "conv_relevance"]
+__all__ = ["Conv", "conv_forward", "conv_rectified", "conv_gradient", "conv_tangent", "conv_relevance"]
 
 
 def conv_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
@@ -34,6 +35,15 @@ def conv_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
         check_shape("b", b, (w.shape[0],))
     z = correlate(x, w, windows, groups)
     return z if b is None else z + channel_bias(b, z.ndim)
+
+
+def conv_rectified(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
+    """max(z, 0) of `conv_forward`: a convolution and the ReLU behind it, compiled as one pass over memory.
+
+    Shapes, Raises
+        as `conv_forward`
+    """
+    return pos(conv_forward(x, w, b, stride, padding, dilation, groups))
 
 
 def conv_gradient(x, w, b, G, stride=1, padding=0, dilation=1, groups=1):
@@ -192,6 +202,9 @@ class Conv(AffineLayer):
 
     def forward(self, backend, x):
         return backend.conv_forward(x, self.w, self.b, *self._geometry)
+
+    def rectified(self, backend, x):
+        return backend.conv_rectified(x, self.w, self.b, *self._geometry)
 
     def gradient(self, backend, x, y, G):
         return (backend.conv_gradient(x[0], self.w, self.b, G, *self._geometry),)

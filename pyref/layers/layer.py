@@ -46,6 +46,7 @@ class Layer:
     outputs  number of outputs
     piecewise_linear   whether exact Integrated Gradients can follow it
     cheap    whether its output takes one pass over its input to compute again, and no backward answer reads it
+    rectifies   whether it has `rectified`, max(y, 0): what it puts out and the ReLU behind it, at once
     """
 
     kind: ClassVar[str] = "layer"
@@ -54,6 +55,12 @@ class Layer:
     arity: ClassVar[int | None] = 1
     piecewise_linear: ClassVar[bool] = False
     cheap: ClassVar[bool] = False
+    rectifies: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if {"forward", "run", "rectified"} & vars(cls).keys():  # whose forward pass is its own needs an own `rectified`
+            cls.rectifies = "rectified" in vars(cls)
 
     @property
     def outputs(self) -> int:
@@ -64,6 +71,9 @@ class Layer:
 
     def run(self, backend: Any, x: Inputs) -> Any:
         return self.forward(backend, *x)
+
+    def rectified(self, backend: Any, *x: Any) -> Any:
+        raise NotImplementedError
 
     def gradient(self, backend: Any, x: tuple, y: Any, G: Any) -> tuple:
         raise NotImplementedError

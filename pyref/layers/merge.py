@@ -13,10 +13,11 @@ from pyref.check import check_shape
 from pyref.layers.affine import Term, affine_relevance
 from pyref.layers.layer import AffineLayer, Layer
 from pyref.layers.recurrent import product_multiplier, product_relevance
-from pyref.numerics import number_like, ones_like, zeros_like
+from pyref.numerics import number_like, ones_like, pos, zeros_like
 
 __all__ = [
     "add_forward",
+    "add_rectified",
     "add_gradient",
     "add_tangent",
     "add_relevance",
@@ -108,6 +109,11 @@ def add_forward(x):
     """
     joint_shape(*(v.shape for v in x))
     return sum(x[1:], x[0])
+
+
+def add_rectified(x):
+    """max(z, 0) of `add_forward`: a sum and the ReLU behind it, compiled as one pass over memory."""
+    return pos(add_forward(x))
 
 
 def add_gradient(x, G):
@@ -206,12 +212,16 @@ class Add(_Sum):
     """z = x_0 + x_1 + …, any number of inputs: residual connections. Under LRP it shares by contribution."""
 
     arity: ClassVar[int | None] = None
+    cheap: ClassVar[bool] = True
 
     def _signs(self, x):
         return (1,) * len(x)
 
     def forward(self, backend, *x):
         return backend.add_forward(x)
+
+    def rectified(self, backend, *x):
+        return backend.add_rectified(x)
 
     def gradient(self, backend, x, y, G):
         return backend.add_gradient(x, G)
@@ -220,7 +230,7 @@ class Add(_Sum):
         return backend.add_tangent(x, dx)
 
     def relevance(self, backend, x, y, R, rule, gate="all", account=None):
-        return backend.add_relevance(x, R, rule, y, account)
+        return backend.add_relevance(x, R, rule, None, account)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pyref.attribution import Attribution, Derived
+from pyref.methods import lean
 from pyref.methods.guided_backprop import positive_gradients
 from pyref.methods.method import start
 
@@ -27,7 +28,7 @@ def deconvnet(network, x, target=None, *, activation="raise", absolute=False, **
     Raises
         ValueError  an activation that is not ReLU, by default; a recurrent layer.
     """
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     G = positive_gradients(run, "Deconvnet", activation, masked=False)
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])

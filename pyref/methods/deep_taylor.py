@@ -4,6 +4,7 @@ import numpy as np
 
 from pyref.attribution import Attribution
 from pyref.check import check_choice
+from pyref.methods import lean
 from pyref.methods.lrp import propagate_relevance
 from pyref.methods.method import start
 from pyref.numerics import pos, safe_divide, sum_samples
@@ -38,7 +39,7 @@ def deep_taylor(network, x, target=None, *, low=None, high=None, seed="positive"
         raise ValueError("low and high bound the input together: give both, or neither")
     network = merge_batchnorm(network)
     rules = assign_rules(composite(low, high, epsilon), network)
-    run = start(network, x, target, **options)
+    run = start(network, x, target, hold=lean.relevance(rules), **options)
     R = run.relevance
     total = sum_samples(R)
     if seed == "positive" and run.injected is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
+from pyref.methods import lean
 from pyref.methods.method import baselines, start
 from pyref.methods.reveal_cancel import reveal_cancel_contributions
 from pyref.rewrite import merge_batchnorm
@@ -42,7 +43,7 @@ def deeplift(
         network = merge_batchnorm(network)
     if rule == "reveal_cancel" or isinstance(baseline, list):  # they read the record more than once
         options["inner"] = True
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.shapes, **options)
     references = [run.moved(b) for b in baselines(run, baseline, once=True)]
     signals: Mapping = {}
     change: Any = 0

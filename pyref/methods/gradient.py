@@ -1,6 +1,7 @@
 """The plain gradient."""
 
 from pyref.attribution import Attribution
+from pyref.methods import lean
 from pyref.methods.method import start
 
 __all__ = ["gradient"]
@@ -18,6 +19,6 @@ def gradient(network, x, target=None, **options):
     Returns
         Attribution; it promises no sum. Unit: output per input.
     """
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     G = run.gradients()
     return Attribution("gradient", run.collect(lambda ref, value: G[ref]), run.output, **run.kept(signals=G))

@@ -1,6 +1,7 @@
 """Gradient × input."""
 
 from pyref.attribution import Attribution, Derived
+from pyref.methods import lean
 from pyref.methods.method import start
 
 __all__ = ["gradient_times_input"]
@@ -20,7 +21,7 @@ def gradient_times_input(network, x, target=None, **options):
     Returns
         Attribution; since biases may take a share, it promises no sum.
     """
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     G = run.gradients()
     signals = Derived(G, lambda ref, g: run.record[ref] * g)
     values = run.collect(lambda ref, value: signals[ref])

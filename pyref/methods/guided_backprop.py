@@ -5,6 +5,7 @@ import numpy as np
 from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
 from pyref.layers.activation import Identity, ReLU
+from pyref.methods import lean
 from pyref.methods.method import start
 from pyref.numerics import pos
 
@@ -29,7 +30,7 @@ def guided_backprop(network, x, target=None, *, activation="raise", absolute=Fal
     Raises
         ValueError  an activation that is not ReLU, by default; a recurrent layer.
     """
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     G = positive_gradients(run, "Guided Backpropagation", activation, masked=True)
     signals = Derived(G, lambda ref, g: np.abs(g)) if absolute else G
     values = run.collect(lambda ref, value: signals[ref])

@@ -11,6 +11,7 @@ from pyref.attribution import Attribution
 from pyref.check import check_choice
 from pyref.layers.activation import Identity
 from pyref.layers.layer import Layer
+from pyref.methods import lean
 from pyref.methods.method import check_batch_size, start
 from pyref.methods.path import Curve, paths
 from pyref.methods.piecewise import (
@@ -94,7 +95,7 @@ def integrated_gradients(
         raise ValueError(f"tolerance belongs to quadrature='adaptive', not to {quadrature!r}")
     check_batch_size(batch_size)
     progress = progress or (lambda steps: steps)
-    run = replace(start(network, x, target, **options | {"inner": False, "linear": True}), inner=True, linear=False)
+    run = replace(start(network, x, target, hold=lean.outputs, **options | {"inner": False}), inner=True)
     routes = paths(run, baseline, path)
     if quadrature == "auto":
         quadrature = _choose(run, routes, exact=m is None)
@@ -146,7 +147,7 @@ def _output_at(run, stretch, alpha):
     values = stretch(alpha)
     if all(value is run.record[run.leaves[name]] for name, value in values.items()):
         return run.output
-    return replace(run, inner=False, linear=True).moved(values).output
+    return replace(run, inner=False).moved(values).output
 
 
 def _wide_zeros(like):
@@ -192,9 +193,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
     """
     ends = straight_ends(run)
     first = run.network.up_to(*ends)
-    beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False, linear=True)
-    made = {ref for node in run.network.nodes.values() for ref in node.refs}
-    run.record.let_go(made - {*run.leaves.values(), run.output_ref})  # nothing of it is read here
+    beyond = replace(run, leaves={show(ref): ref for ref in ends}, inner=False, hold=lean.gradients)
     together = batch_size or run.fitting_caches
     alphas, weights = (_factors(run.v, f) for f in zip(*nodes, strict=True))
     parts = _parts(len(nodes), together)
@@ -216,7 +215,7 @@ def _on_straight_line(run, segment, nodes, batch_size, report, progress):
         moved = beyond.repeated([*of] * (some.stop - some.start), points)
         G = replace(moved, v=_outer(weights[some], run.v[of.start : of.stop])).gradients()
         for ref in ends:
-            total[ref] = total[ref] + np.sum(np.reshape(G[ref], (-1, *record[ref].shape)), axis=0)
+            total[ref] += np.sum(np.reshape(G[ref], (-1, *record[ref].shape)), axis=0)
         del points, moved, G  # before the next are made
         if some is parts[-1]:
             seeds = {ref: v.astype(record[ref].dtype) for ref, v in total.items()}

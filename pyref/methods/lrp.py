@@ -4,6 +4,7 @@ from typing import Any
 
 from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
+from pyref.methods import lean
 from pyref.methods.method import start
 from pyref.numerics import sum_samples
 from pyref.rewrite import merge_batchnorm as merge
@@ -59,7 +60,8 @@ def lrp(
     if merged is not network:
         network = merged
         rules = assign_rules(rule, network, **(rule_options or {}))
-    run = start(network, x, target, linear=form == "gradient", **options)
+    hold = lean.gradients if form == "gradient" else lean.relevance(rules)
+    run = start(network, x, target, hold=hold, **options)
     settings = {"rule": rule, "rules": rules, "gate": gate, "form": form, "merge_batchnorm": merging}
     if form == "gradient":
         return _gradient_form(run, rules, gate, settings)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pyref.attribution import NotKept
 from pyref.check import check_choice, check_float, check_shape
+from pyref.methods.lean import values
 from pyref.network import Network, Record, Ref
 from pyref.numerics import zeros_like
 from pyref.summary import parameters
@@ -30,7 +31,7 @@ class Run:
     v        target weights in the shape of the output
     injected the signal that starts at the output, where one was given in place of the method's own
     inner    whether what inner values receive is kept
-    linear   whether linear layers answer by shapes alone
+    hold     what a run without inner values holds of them: `pyref.methods.lean`
     """
 
     network: Network
@@ -44,7 +45,7 @@ class Run:
     at: tuple[str, ...] | None
     injected: Any = None
     inner: bool = True
-    linear: bool = False
+    hold: Any = values
 
     @property
     def relevance(self):
@@ -103,18 +104,18 @@ class Run:
         """The same run with other values at the leaves, and the same target; with one sample, `baselines(once=True)`,
         its record is of that sample."""
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
-        record = self.network.forward(self.inputs, self.backend, given, self._let_go)
+        record = self.network.forward(self.inputs, self.backend, given, **self._held)
         return replace(self, record=record, v=self.v if v is None else v)
 
     @property
-    def _let_go(self):
-        return _let_go(self.network, self.leaves, self.inner, self.linear)
+    def _held(self):
+        return {} if self.inner else self.hold(self.network, self.leaves)
 
     def repeated(self, rows, leaf_values):
         """A run whose sample r is a copy of sample rows[r], with other values at the leaves (already one per row)."""
         inputs = {name: np.take(array, rows, axis=0) for name, array in self.inputs.items()}
         given = {self.leaves[name]: value for name, value in leaf_values.items()}
-        record = self.network.forward(inputs, self.backend, given, self._let_go)
+        record = self.network.forward(inputs, self.backend, given, **self._held)
         return replace(self, inputs=inputs, record=record, v=np.take(self.v, rows, axis=0))
 
     def scores(self, rows, leaf_values):
@@ -177,7 +178,7 @@ def start(
     inject=None,
     record=None,
     inner=True,
-    linear=False,
+    hold=values,
 ) -> Run:
     """Forward pass and target, common to all methods.
 
@@ -194,8 +195,7 @@ def start(
                  the network: then it is
         inner    False: hold each value and each signal only as long as something needs it, which takes a third of the
                  memory; what inner nodes and biases receive, and the ledger, are then not kept
-        linear   the walk that follows is `linear` (`Network.backward`), as methods say: without inner values, what
-                 linear layers alone read is then not held at all
+        hold     what is held without inner values, as methods say by the walk that follows: `pyref.methods.lean`
     Raises
         TypeError   x is not float32, float64 or exact (integers only where an embedding reads them)
         ValueError  shapes, an unknown name, a target out of range, NaN or infinity in x, an empty batch; a record of
@@ -213,7 +213,7 @@ def start(
     names = None if at is None else (at,) if isinstance(at, str) else tuple(at)
     leaves, embedded = _leaves(network, inputs) if names is None else ({n: network.reference(n) for n in names}, [])
     if record is None or not _made_by(record, network, inputs):
-        record = network.forward(inputs, backend, let_go=_let_go(network, leaves, inner, linear))
+        record = network.forward(inputs, backend, **({} if inner else hold(network, leaves)))
     S = record[output_ref]
     if not allow_nonfinite:
         backend.check_finite(f"output {output_ref[0]!r}", S)
@@ -231,22 +231,8 @@ def start(
         names,
         inject,
         inner,
-        linear,
+        hold,
     )
-
-
-def cheap(node):
-    """What a lean run computes again: activations and what only rearranges."""
-    return node.layer.cheap
-
-
-def _let_go(network, leaves, inner, linear):
-    """What a forward pass need not hold, for `Network.forward`."""
-    if inner or not linear:
-        return None if inner else cheap
-    nodes = network.nodes.values()
-    read = {ref for node in nodes if not node.layer.linear for ref in (*node.inputs, *node.refs)} | set(leaves.values())
-    return lambda node: node.layer.cheap or read.isdisjoint(node.refs)
 
 
 def check_batch_size(batch_size):

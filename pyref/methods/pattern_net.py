@@ -7,6 +7,7 @@ import numpy as np
 from pyref.attribution import Attribution
 from pyref.check import check_shape
 from pyref.layers.activation import Identity, ReLU
+from pyref.methods import lean
 from pyref.methods.method import start
 from pyref.numerics import safe_divide
 from pyref.rewrite import merge_batchnorm
@@ -38,7 +39,7 @@ def pattern_net(network, x, target=None, *, patterns, mask=True, project=False, 
 
 def walk_patterns(name, combine, network, x, target, patterns, mask, project, options):
     """What PatternNet and PatternAttribution share: batch normalisation merged, the walk, the result."""
-    run = start(merge_batchnorm(network), x, target, linear=True, **options)
+    run = start(merge_batchnorm(network), x, target, hold=lean.shapes, **options)
     signals = propagate_patterns(run, patterns, combine, mask, project)
     return Attribution(
         name,

@@ -4,6 +4,7 @@ import numpy as np
 
 from pyref.attribution import Attribution, Derived
 from pyref.check import check_choice
+from pyref.methods import lean
 from pyref.methods.method import start
 
 __all__ = ["saliency"]
@@ -24,7 +25,7 @@ def saliency(network, x, target=None, *, channels="each", **options):
         Attribution, ≥ 0; it promises no sum.
     """
     check_choice("channels", channels, ("each", "sum", "max", "l2"))
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     G = run.gradients()
     size = Derived(G, lambda ref, g: np.abs(g))
     embeddings = {run.leaves[name] for name in run.embedded}

@@ -4,6 +4,7 @@ import numpy as np
 
 from pyref.attribution import Attribution
 from pyref.check import check_choice
+from pyref.methods import lean
 from pyref.methods.method import start
 from pyref.methods.noise import check_noise, noisy
 from pyref.numerics import is_exact
@@ -50,7 +51,7 @@ def smoothgrad(
     """
     check_choice("mode", mode, ("mean", "square", "variance"))
     check_choice("absolute", absolute, (None, "before", "after"))
-    run = start(network, x, target, linear=True, **options)
+    run = start(network, x, target, hold=lean.gradients, **options)
     indices = check_noise(run, samples, level, indices)
     mean: dict = {}
     spread: dict = {}

@@ -25,3 +25,7 @@ class Pass(Rule):
     @property
     def parts(self):
         return 0
+
+    @property
+    def keeps_zeros(self):
+        return False

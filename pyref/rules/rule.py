@@ -50,6 +50,12 @@ class Rule:
         """The part whose z_p is the pre-activation itself, so that a known z need not be computed again."""
         return None
 
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether an input that is 0 receives nothing: every input part of it is 0."""
+        parts = (self.input_part(p, np.zeros(1)) for p in range(self.parts))
+        return all(x is None or not np.any(x) for x in parts)
+
     def input_part(self, p: int, x: Any) -> Any:
         """input(p, x), elementwise; None for a part without inputs."""
         raise NotImplementedError

@@ -59,6 +59,10 @@ class ZBox(Rule):
     def parts(self):
         return 2
 
+    @property
+    def keeps_zeros(self):
+        return False
+
     def input_part(self, p, x):
         if self.out_of_range == "clip":
             x = np.minimum(np.maximum(x, self.low), self.high)

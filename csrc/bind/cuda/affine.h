@@ -12,11 +12,16 @@ inline constexpr auto as_given = [](const auto& map) -> const auto& { return map
 template <auto& map = as_given>
 struct LayersInDeviceMemory : InDeviceMemory {
   template <class Size>
-  static py::object forward(const char* operation, const Layer<Size>& layer, const Array& x, const Array& w, const Array& b) {
+  static py::object forward(const char* operation, const Layer<Size>& layer, const Array& x, const Array& w, const Array& b,
+                            bool is_rectified = false) {
     const auto fill = [&](const Call& on, auto in, auto out) {
-      cuda::layer_forward(operation, on.stream(), map(layer.size), in[0], in[1], in[2], out[0]);
+      cuda::layer_forward(operation, on.stream(), map(layer.size), in[0], in[1], in[2], out[0], is_rectified);
     };
     return filled(operation, {&x, &w, &b}, {layer.z}, fill)[0];
+  }
+  template <class Size>
+  static py::object rectified(const char* operation, const Layer<Size>& layer, const Array& x, const Array& w, const Array& b) {
+    return forward(operation, layer, x, w, b, true);
   }
   template <class Size>
   static py::object gradient(const char* operation, const Layer<Size>& layer, const Array& x, const Array& w, const Array& G) {

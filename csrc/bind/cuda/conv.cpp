@@ -6,4 +6,8 @@
 using namespace relprop;
 using namespace relprop::bind;
 
-void bind_cuda_conv(py::module_& module) { Convolution<LayersInDeviceMemory<cuda::conv_map>>::def_all(module); }
+void bind_cuda_conv(py::module_& module) {
+  using Of = Convolution<LayersInDeviceMemory<cuda::conv_map>>;
+  Of::def_all(module);
+  Of::def_rectified(module);
+}

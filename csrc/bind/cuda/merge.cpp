@@ -36,11 +36,12 @@ cuda::Sum<T> sum_for(Call& call, const Terms& inputs) {
 }
 
 struct MergeOnDevice : InDeviceMemory {
-  static py::object forward(const char* operation, const Terms& inputs) {
+  static py::object forward(const char* operation, const Terms& inputs, bool is_rectified = false) {
     Call call(operation, inputs.arrays());
     return call.with_widest([&](auto zero) {
       using T = decltype(zero);
-      const auto sum = sum_for<T>(call, inputs);
+      auto sum = sum_for<T>(call, inputs);
+      sum.is_rectified = is_rectified;
       const auto z = call.out<T>(inputs.shape);
       call.run([&] { cuda::merge_forward(call.operation(), call.stream(), sum, z.data()); });
       return call.give(z);

@@ -12,9 +12,9 @@
 namespace relprop::cpu {
 namespace for_isa {
 
-// z (samples, window channels, *counts) = x * w + b; b (window channels) or null
+// z (samples, window channels, *counts) = x * w + b, or where it is rectified max(z, 0); b (window channels) or null
 template <class Isa, class T>
-void conv_forward(Isa, const WindowSize& size, const T* x, const T* w, const T* b, T* z);
+void conv_forward(Isa, const WindowSize& size, const T* x, const T* w, const T* b, bool is_rectified, T* z);
 
 // G_x in the shape of x, from G in the shape of z
 template <class Isa, class T>

@@ -26,9 +26,9 @@ struct SumSize {
 
 namespace for_isa {
 
-// z = Σ_k w_k x_k + b, or b null
+// z = Σ_k w_k x_k + b, or b null; or where it is rectified max(z, 0)
 template <class Isa, class T>
-void merge_forward(Isa, const SumSize& size, const SumTerm<T>* terms, int count, const T* b, T* z);
+void merge_forward(Isa, const SumSize& size, const SumTerm<T>* terms, int count, const T* b, bool is_rectified, T* z);
 
 // r_k of R under a rule; z: the sum where it is known, else null; account: null where nobody asks
 template <class Isa, class T>
