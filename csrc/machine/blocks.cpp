@@ -21,7 +21,7 @@ constexpr std::align_val_t cache_line{64};
 #ifdef RELPROP_MAPS
 
 constexpr std::size_t page = std::size_t(1) << 21;  // a large one, which the system fills at once
-constexpr std::size_t in_small_pages = 2 * page;    // what is asked for first: a small network needs parts of it
+constexpr std::size_t in_small_pages = 4 * page;    // what is asked for first: a small network needs parts of it
 
 std::size_t up_to(std::size_t bytes, std::size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
