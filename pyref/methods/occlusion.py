@@ -178,9 +178,9 @@ def _evaluate(run, covers, fills, batch_size, progress):
     for name, first in progress(batches):
         samples, parts = (each[first : first + batch_size] for each in tasks[name])
         rows = samples.tolist()
-        values = {leaf: np.take(v, rows, axis=0) for leaf, v in whole.items()}
-        inside = np.asarray(covers[name].covered(parts), like=values[name])
-        values[name] = np.where(inside, np.take(fills[name], rows, axis=0), values[name])
+        values = {leaf: np.take(v, rows, axis=0) for leaf, v in whole.items() if leaf != name}
+        inside = np.asarray(covers[name].covered(parts), like=whole[name])
+        values[name] = np.where(inside, _of(fills[name], rows), _of(whole[name], rows))
         found[name].append(run.scores(rows, values))
     scores = {}
     for name, where in changed.items():
@@ -190,6 +190,11 @@ def _evaluate(run, covers, fills, batch_size, progress):
             among = np.reshape(np.take(np.concatenate(found[name]), place, axis=0), where.shape)
             scores[name] = np.where(np.asarray(where, like=among), among, scores[name])
     return scores
+
+
+def _of(v, rows):
+    """These rows of v, or the one that it has, which broadcasts."""
+    return v if len(v) == 1 else np.take(v, rows, axis=0)
 
 
 def _gather(run, cover, scores, aggregate):
