@@ -244,6 +244,32 @@ def test_phases_of_a_stride_share_what_they_see(rows, channels, kernel, stride, 
         assert (cpu.conv_gradient(x[one], w, None, G[one], **options) == want[one]).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "channels"), [(1, 8), (3, 9), (4, 64)])
+@pytest.mark.parametrize(
+    ("axes", "kernel", "options"),
+    [
+        ((31, 5), (3, 3), {"padding": 1}),
+        ((97, 17), (3, 2), {"padding": ((2, 0), (0, 3)), "stride": (3, 1)}),
+        ((4, 530), (2, 3), {"padding": 2, "stride": (1, 3)}),
+        ((66, 40), (5, 4), {"dilation": (2, 3), "stride": 2}),
+        ((481,), (7,), {"stride": 4, "padding": 3}),
+        ((35, 33), (1, 2), {"stride": 4}),
+    ],
+    ids=str,
+)
+def test_products_before_taps_where_an_image_has_few_channels(rows, channels, axes, kernel, options, dtype):
+    """Bands and lines of windows meet without gap or overlap, whatever the stride."""
+    x, w = whole((2, rows, *axes), dtype, 0), whole((channels, rows, *kernel), dtype, 1)
+    G = whole(pyref.conv_forward(x, w, None, **options).shape, dtype, 2)
+    want = pyref.conv_gradient(x, w, None, G, **options)
+    assert (cpu.conv_gradient(x, w, None, G, **options) == want).all()
+    assert (cpu.conv_gradient(x[1:], w, None, G[1:], **options) == want[1:]).all()
+    _core.reset_counters()
+    cpu.conv_gradient(x, w, None, G, **options)
+    assert _core.counters()["flops"] == 2 * G.size * w[0].size
+
+
 def test_what_windows_never_see_has_no_gradient():
     """A stride over the kernel, and an end that no window reaches."""
     x, w, b, _ = arrays(1, 2, 3, (9, 11), (1, 2))

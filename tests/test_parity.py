@@ -29,6 +29,7 @@ from pyref.layers.conv import conv_terms, conv_windows
 from pyref.layers.conv_transpose import conv_transpose_terms, conv_transpose_windows
 from pyref.layers.dense import dense_terms
 from pyref.numerics import pos
+from relprop import cpu
 
 RULES = {name: [v for v in VARIANTS if v.name == name] for name in pyref.RULES if name != "pass_"}
 RULES["pass_"] = [pyref.Pass()]
@@ -203,3 +204,27 @@ def test_windows_relevance(backend, kind, name, dtype, data):
     terms = window_terms(kind, wide_x, wide_w, options) if rule.parts else None
     bias = None if b is None else wide_b.reshape(-1, *(1,) * (x.ndim - 2))
     assert_relevance(f"{kind}_relevance", backend, arguments, terms, bias, wide_R, rule, dtype, f"{kind} {name}")
+
+
+@pytest.mark.parametrize("name", [name for name in pyref.RULES if name != "pass_"])
+def test_relevance_of_an_image_of_few_channels(name):
+    """Products come before taps there, on the CPU: bands of the image meet, and parts share what they are added to."""
+    rng, dtype = np.random.default_rng(3), np.float32
+    for shape, options in [
+        ((2, 3, 35, 7), {"padding": 1}),
+        ((1, 1, 3, 250), {"padding": ((0, 2), (3, 1)), "stride": (1, 2)}),
+        ((1, 2, 70, 6), {"stride": (2, 1), "dilation": (3, 2)}),
+        ((1, 4, 300), {"stride": 5, "padding": 2}),
+    ]:
+        x = rng.normal(size=shape).astype(dtype)
+        w = rng.normal(size=(9, shape[1], *(3,) * (len(shape) - 2))).astype(dtype)
+        options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options
+        (terms,) = window_terms("conv", x.astype(float), w.astype(float), options)
+        R = rng.normal(size=terms.forward(terms.x, terms.w).shape).astype(dtype)
+        for rule in RULES[name]:
+            inside = np.clip(x, dtype(rule.low), dtype(rule.high)) if name == "z_box" else x
+            arguments = {"x": inside, "w": w, "b": None, "R": R, "rule": rule, **options}
+            terms = window_terms("conv", widened(inside, dtype), widened(w, dtype), options)
+            assert_relevance(
+                "conv_relevance", cpu, arguments, terms, None, widened(R, dtype), rule, dtype, f"conv {name}"
+            )

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "fold.h"
 #include "machine/blas.h"
 #include "machine/panel.h"
 #include "machine/turn.h"
@@ -784,6 +785,7 @@ std::vector<char> where_sparse(const Question<T>& q) {
 template <class Isa, class T>
 void window_sums(Isa, const WindowSize& size, Index samples, Way way, const T* w, const std::vector<Summand<T>>& summands,
                  const Constants<T>& constants, const std::function<void(const Run<T>&)>& finish) {
+  if (FoldedSums<T>::pays(size, way)) return FoldedSums<T>(size, samples, w, summands, constants, finish).run();
   const Question<T> all{size, way, w, summands, constants, finish, 0, samples, phases_of(size, way)};
   const auto is_met = [&](const Phase& phase) { return meets(size, phase); };
   if (std::none_of(all.phases.begin(), all.phases.end(), is_met)) return WindowSums<T>(all).run();
