@@ -29,7 +29,7 @@ from relprop.parameters import flat, with_parameters
 KERNELS = tuple(
     f"{layer}_{function}"
     for layer, functions in {
-        "activation": "forward gradient tangent relevance ratio quotient",
+        "activation": "forward gradient tangent relevance ratio quotient multiplier",
         "adaptive_avg_pool": "forward gradient tangent relevance",
         "add": "forward rectified gradient tangent relevance",
         "aggregate": "forward gradient tangent relevance",

@@ -213,7 +213,7 @@ void rows() {
   const ActivationOf<T> of{draw(0, 3), draw(0, 3), draw(0, 50), math::GELU<T>{}};
   const auto v = array<T>(of.size()), v0 = array<T>(of.channels * of.positions), a = array<T>(of.size());
   activation_forward(of, read(v), a.get());
-  activation_quotient(of, read(v), read(v0), true, a.get());
+  activation_quotient(of, read(v), read(v0), true, read(v), a.get());
 }
 
 template <class T>

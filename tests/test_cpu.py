@@ -407,6 +407,7 @@ ELEMENTWISE = {
     "activation_forward": lambda x: (x, pyref.GELU()),
     "activation_gradient": lambda x: (x, pyref.Tanh(), x),
     "activation_quotient": lambda x: (x, x[:1], pyref.Sigmoid()),
+    "activation_multiplier": lambda x: (x, x[:1], pyref.Sigmoid(), x),
     "activation_ratio": lambda x: (x, pyref.ReLU()),
     "add_forward": lambda x: ((x, x, x),),
     "batchnorm_forward": lambda x: (x, CHANNELS, CHANNELS),

@@ -197,7 +197,10 @@ def plain_quotients(rng, size):
         q = pyref.activation_quotient(z, z0, activation)
         return q * (1 + size * np.where(np.isfinite(lost), lost, 0) * rng.uniform(-1, 1, size=q.shape))
 
-    return SimpleNamespace(**{**vars(pyref), "activation_quotient": quotient})
+    def multiplier(z, z0, activation, M):
+        return M * quotient(z, z0, activation)
+
+    return SimpleNamespace(**{**vars(pyref), "activation_quotient": quotient, "activation_multiplier": multiplier})
 
 
 def deeplift_is_close(got, module, x, baseline):

@@ -65,7 +65,9 @@ def test_activation(backend, dtype, data):
     assert_same_bits(backend.activation_gradient(z, activation, other), slope * other)
     assert_same_bits(backend.activation_tangent(z, activation, other), slope * other)
     assert backend.activation_relevance(z, activation, other) is other
-    assert_same_bits(backend.activation_quotient(z, other, activation), _core.activation_quotient(activation, z, other))
+    q = _core.activation_quotient(activation, z, other)
+    assert_same_bits(backend.activation_quotient(z, other, activation), q)
+    assert_same_bits(backend.activation_multiplier(z, other, activation, slope), slope * q)
     epsilon = data.draw(st.sampled_from([0, 1e-6, 0.5])) if activation.zero_at_zero else 0.5
     assert_same_bits(backend.activation_ratio(z, activation, epsilon), _core.activation_ratio(activation, z, epsilon))
     if activation.piecewise_linear:
@@ -81,6 +83,7 @@ def test_one_baseline_for_all_samples(backend, dtype, data):
     z0 = np.asarray(data.draw(pick), dtype)
     want = _core.activation_quotient(activation, z, np.broadcast_to(z0, z.shape))
     assert_same_bits(backend.activation_quotient(z, z0, activation), want)
+    assert_same_bits(backend.activation_multiplier(z, z0, activation, z), z * want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -128,6 +131,8 @@ REFUSED = {
     "pole": lambda m: m.activation_ratio(Z * 0, pyref.Sigmoid()),
     "poles of a clip": lambda m: m.activation_ratio(-0.0 * Z, pyref.Clip(1, 2), 0),
     "z0": lambda m: m.activation_quotient(Z, Z[:, :2], pyref.ReLU()),
+    "multiplier: z0": lambda m: m.activation_multiplier(Z, Z[:, :2], pyref.ReLU(), Z),
+    "M": lambda m: m.activation_multiplier(Z, Z[:1], pyref.ReLU(), Z[:1]),
 }
 
 

@@ -138,16 +138,27 @@ struct Activations {
     return has_pole ? reference("activation_ratio", Door::on_host(z), activation, epsilon) : g;  // raises at a pole
   }
 
-  static py::object quotient(Given z_, Given z0_, Given activation) {
-    if (!Door::takes("activation_quotient", activation)) return reference("activation_quotient", z_, z0_, activation);
+  static py::object quotient(Given z, Given z0, Given activation) {
+    if (!Door::takes("activation_quotient", activation)) return reference("activation_quotient", z, z0, activation);
+    return times_quotient("activation_quotient", z, z0, activation, py::none());
+  }
+  static py::object multiplier(Given z, Given z0, Given activation, Given M) {
+    if (!Door::takes("activation_multiplier", activation)) return reference("activation_multiplier", z, z0, activation, M);
+    return times_quotient("activation_multiplier", z, z0, activation, M);
+  }
+
+  // The quotient, times M unless that is None.
+  static py::object times_quotient(const char* operation, Given z_, Given z0_, Given activation, Given M_) {
     const Array z = Door::array("z", z_), z0 = Door::array("z0", z0_);
     const auto shape = joint_shape_of(shape_of(z), shape_of(z0), activation);
     auto of_one = shape;
     if (!of_one.empty()) of_one[0] = 1;
     const bool one_z0 = shape_of(z0) == of_one && shape_of(z) == shape;
     const Array p = Door::spread(z, shape), p0 = Door::spread(z0, one_z0 ? of_one : shape);
-    return filled("activation_quotient", layer(activation, shape), {&p, &p0}, shape,
-                  [one_z0](const auto& on, const auto& of, auto in, auto q) { Door::activation_quotient(on, of, in[0], in[1], one_z0, q); });
+    const Array M = Door::or_none("M", M_, shape);
+    return filled(operation, layer(activation, shape), {&p, &p0, &M}, shape, [one_z0](const auto& on, const auto& of, auto in, auto q) {
+      Door::activation_quotient(on, of, in[0], in[1], one_z0, in[2], q);
+    });
   }
 
   // The shape that z and z0 broadcast to, as NumPy does it.
@@ -170,6 +181,7 @@ void def_activation(py::module_& module) {
   def(module, "activation_relevance", &Of::relevance);
   def(module, "activation_ratio", &Of::ratio);
   def(module, "activation_quotient", &Of::quotient);
+  def(module, "activation_multiplier", &Of::multiplier);
 }
 
 }  // namespace relprop::bind

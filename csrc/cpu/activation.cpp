@@ -72,13 +72,16 @@ void for_isa::activation_has_pole(Isa, const ActivationOf<T>& of, const T* z, T 
 }
 
 template <class Isa, class T>
-void for_isa::activation_quotient(Isa, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, T* q) {
+void for_isa::activation_quotient(Isa, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, const T* M, T* q) {
   const Index sample = one_z0 ? std::max<Index>(1, of.channels * of.positions) : std::max<Index>(1, of.size());
   for_each_range(of, [=](const auto f, Index from, Index to) {
     for (Index begin = from, end; begin < to; begin = end) {
       end = std::min(to, (begin / sample + 1) * sample);
       const T* base = z0 - (one_z0 ? begin / sample * sample : 0);
-      for (Index i = begin; i < end; ++i) q[i] = f.quotient(z[i], base[i]);
+      if (M)
+        for (Index i = begin; i < end; ++i) q[i] = M[i] * f.quotient(z[i], base[i]);
+      else
+        for (Index i = begin; i < end; ++i) q[i] = f.quotient(z[i], base[i]);
     }
   });
 }
@@ -88,7 +91,8 @@ void for_isa::activation_quotient(Isa, const ActivationOf<T>& of, const T* z, co
   template void for_isa::activation_gradient(machine::RELPROP_ISA, const ActivationOf<T>&, const T*, const T*, T*);    \
   template void for_isa::activation_ratio(machine::RELPROP_ISA, const ActivationOf<T>&, const T*, T, T*);              \
   template void for_isa::activation_has_pole(machine::RELPROP_ISA, const ActivationOf<T>&, const T*, T, bool&);        \
-  template void for_isa::activation_quotient(machine::RELPROP_ISA, const ActivationOf<T>&, const T*, const T*, bool, T*);
+  template void for_isa::activation_quotient(machine::RELPROP_ISA, const ActivationOf<T>&, const T*, const T*, bool, const T*, \
+                                            T*);
 RELPROP_INSTANTIATE(float)
 RELPROP_INSTANTIATE(double)
 

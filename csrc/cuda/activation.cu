@@ -54,8 +54,12 @@ struct Quotient {
   At<T, F> at;
   const T *z, *z0;
   Index sample;  // elements of one that shares its z0 with the others; 0 where each has its own
+  const T* M;    // or null
   T* q;
-  HD void operator()(Index i) const { q[i] = at(i).quotient(z[i], z0[sample ? remainder(i, sample) : i]); }
+  HD void operator()(Index i) const {
+    const T of_one = at(i).quotient(z[i], z0[sample ? remainder(i, sample) : i]);
+    q[i] = M ? M[i] * of_one : of_one;
+  }
 };
 
 // Every thread that finds a pole writes the same number.
@@ -110,9 +114,10 @@ bool activation_has_pole(const char* operation, Stream stream, const ActivationO
 }
 
 template <class T>
-void activation_quotient(const char* operation, Stream stream, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, T* q) {
+void activation_quotient(const char* operation, Stream stream, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, const T* M,
+                         T* q) {
   const Index sample = one_z0 ? of.channels * of.positions : 0;
-  run(operation, stream, of, [=](const auto& at) { return Quotient<T, std::decay_t<decltype(at.f)>>{at, z, z0, sample, q}; });
+  run(operation, stream, of, [=](const auto& at) { return Quotient<T, std::decay_t<decltype(at.f)>>{at, z, z0, sample, M, q}; });
 }
 
 #define RELPROP_INSTANTIATE(T)                                                                                    \
@@ -120,7 +125,7 @@ void activation_quotient(const char* operation, Stream stream, const ActivationO
   template void activation_gradient(const char*, Stream, const ActivationOf<T>&, const T*, const T*, T*);         \
   template void activation_ratio(const char*, Stream, const ActivationOf<T>&, const T*, T, T*);                   \
   template bool activation_has_pole(const char*, Stream, const ActivationOf<T>&, const T*, T);                    \
-  template void activation_quotient(const char*, Stream, const ActivationOf<T>&, const T*, const T*, bool, T*);
+  template void activation_quotient(const char*, Stream, const ActivationOf<T>&, const T*, const T*, bool, const T*, T*);
 RELPROP_INSTANTIATE(float)
 RELPROP_INSTANTIATE(double)
 

@@ -23,8 +23,9 @@ void activation_ratio(const char* operation, Stream stream, const ActivationOf<T
 template <class T>
 bool activation_has_pole(const char* operation, Stream stream, const ActivationOf<T>& of, const T* z, T epsilon);
 
-// q = (f(z) - f(z0)) / (z - z0), with a z0 for each sample or one for all
+// q = (f(z) - f(z0)) / (z - z0), with a z0 for each sample or one for all; or M q
 template <class T>
-void activation_quotient(const char* operation, Stream stream, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, T* q);
+void activation_quotient(const char* operation, Stream stream, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, const T* M,
+                         T* q);
 
 }  // namespace relprop::cuda

@@ -25,6 +25,7 @@ __all__ = [
     "activation_relevance",
     "activation_ratio",
     "activation_quotient",
+    "activation_multiplier",
     "ReLU",
     "LeakyReLU",
     "PReLU",
@@ -122,6 +123,23 @@ def activation_quotient(z, z0, activation):
         A few units in the last place at every gap.
     """
     return activation.quotient(z, z0)
+
+
+def activation_multiplier(z, z0, activation, M):
+    """DeepLIFT Rescale of an activation: M_z = M · q(z, z0), with the factor of `activation_quotient`.
+
+    Source
+        [shrikumar2017] eq. (7).
+    Shapes
+        z, M (n, ...); z0 in the shape of z, or of one sample   →   (n, ...)
+    Laws
+        M_z · (z - z0) = M · (f(z) - f(z0)).
+    Raises
+        ValueError  M has another shape than z.
+    """
+    q = activation.quotient(z, z0)
+    check_shape("M", M, q.shape)
+    return M * q
 
 
 # ── shared by the activations ──────────────────────────────────────────────────────────────────────────
@@ -244,7 +262,7 @@ class Activation(Layer):
         return (backend.activation_relevance(x[0], self, R),)
 
     def multiplier(self, backend, x, y, x0, y0, M, product="symmetric", max_pool="xmax"):
-        return (backend.multiply_forward((M, backend.activation_quotient(x[0], x0[0], self))),)
+        return (backend.activation_multiplier(x[0], x0[0], self, M),)
 
 
 class PiecewiseLinear(Activation):

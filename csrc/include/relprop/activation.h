@@ -52,9 +52,9 @@ void activation_ratio(Isa, const ActivationOf<T>& of, const T* z, T epsilon, T* 
 template <class Isa, class T>
 void activation_has_pole(Isa, const ActivationOf<T>& of, const T* z, T epsilon, bool& answer);
 
-// q = (f(z) - f(z0)) / (z - z0), with a z0 for each sample or one for all
+// q = (f(z) - f(z0)) / (z - z0), with a z0 for each sample or one for all; or M q
 template <class Isa, class T>
-void activation_quotient(Isa, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, T* q);
+void activation_quotient(Isa, const ActivationOf<T>& of, const T* z, const T* z0, bool one_z0, const T* M, T* q);
 
 }  // namespace for_isa
 
