@@ -33,7 +33,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON")] = False,
     save: Annotated[str, typer.Option(help="Keep the results under results/<this name>, row by row")] = "",
     budget: Annotated[float, typer.Option(help="Seconds of runs after which a row ends with fewer of them")] = 45,
-    scale: Annotated[bool, typer.Option("--scaling", help="How our time grows with size, in place of rows")] = False,
+    scale: Annotated[bool, typer.Option("--scaling", help="How our time grows with size, besides")] = False,
     page: Annotated[bool, typer.Option(help="Only print bench/README.md from the results")] = False,
     list_rows: Annotated[bool, typer.Option("--list", help="Only list the rows")] = False,
 ):
@@ -60,9 +60,6 @@ def main(
     }
     wrong, pace = False, Pace()
     with console.status("") as status:
-        if scale:
-            run["scaling"] = scaling.measured(backend, threads, status.update)
-            chosen = []
         for row in chosen:
             status.update(f"{row.name}: values")
             try:
@@ -85,6 +82,8 @@ def main(
                 report.save(run, save)
             if not as_json:
                 console.print(_line(run["rows"][-1]), highlight=False)
+        if scale and not quick:
+            run["scaling"] = scaling.measured(backend, threads, status.update)
     if not quick:
         if save:
             console.print(f"kept as {report.save(run, save)}")

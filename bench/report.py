@@ -12,6 +12,7 @@ __all__ = ["HERE", "machine", "save", "table", "page"]
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+MOST_OF_KEPT = 1.5
 
 
 def machine():
@@ -60,7 +61,7 @@ def _time(seconds):
 
 
 def _size(count):
-    return "" if count is None else f"{count / 2**20:.0f} MiB"
+    return "" if count is None else f"{count / 2**20:.{'1f' if count < 10 * 2**20 else '0f'}} MiB"
 
 
 def _distance(differs):
@@ -126,11 +127,11 @@ that for a second. The time is the median of the runs, the spread half the dista
 fifteen seconds or more runs once.
 
 *Extra memory* is the most that a run held beyond model and input, and for ours how many times that is what layers with
-weights put out, which a walk back must find again. Beside these a walk back holds three arrays of its largest layer:
-the signal that arrives, its shares, and what goes on (37 MiB for a sample of VGG-16); a pass back by itself holds what
-it computes again too, DeepLIFT the values at the baseline, and Integrated Gradients the ends of its line and sums in
-double precision. Up to an eighth or 8 MiB more is kept of blocks that did not fit. What calls of a few tens of
-microseconds hold is that of Python and of threads.
+weights put out, which a walk back must find again (DeepLIFT at the baseline too). It is that of a third run, when what
+is loaded and recorded once is there, and blocks that were kept for later have been given back. The system counts it to
+84 KiB. Beside what is kept a walk back holds two or three arrays of its largest layer, and up to an eighth or 8 MiB of
+blocks that did not fit. Rows above the fastest peer's memory, or above 1.5 times what must be kept, are listed at the
+end with what theirs is made of.
 
 *Of SGEMM* is the rate at which the products went through that the method cannot do without (`bench/cost.py`), as a
 share of the rate of a large float32 matrix product in the same run. *Factor* is the time of the fastest peer over
@@ -147,6 +148,25 @@ def notes(rows):
     """What stands between a row and its aim, one line for each that has not reached it and has something to say."""
     known = {row["row"]: ROWS[row["row"]].note for row in rows if row["row"] in ROWS and not _is_reached(row)}
     return "".join(f"- *{name}*: {note}\n" for name, note in known.items() if note)
+
+
+def memory_notes(rows):
+    """What the memory of rows is made of that hold more than the fastest peer, or than `MOST_OF_KEPT`."""
+    above: dict[str, list[str]] = {}
+    for row in rows:
+        if row["row"] in ROWS and "ours" in row and _is_above(row):
+            above.setdefault(ROWS[row["row"]].memory, []).append(row["row"])
+    if not above:
+        return ""
+    lines = "".join(f"- *{', '.join(names)}*: {note}\n" for note, names in above.items())
+    return f"Memory above that of the fastest peer, or above {MOST_OF_KEPT} times what must be kept:\n\n{lines}"
+
+
+def _is_above(row):
+    extra, answered = row["ours"]["extra"], [p for p in row["peers"] if not p["refused"]]
+    fastest = min(answered, key=lambda p: p["median"], default=None)
+    above_peer = fastest and fastest["extra"] is not None and extra > fastest["extra"]
+    return bool(above_peer or (row.get("kept") and extra > MOST_OF_KEPT * row["kept"]))
 
 
 def _is_reached(row):
@@ -168,10 +188,8 @@ def page():
         if not runs:
             continue
         run = ([r for r in runs if r["rows"]] or runs)[-1]
-        scaled = [r for r in runs if "scaling" in r]
-        run |= {"scaling": scaled[-1]["scaling"]} if scaled else {}
         facts = ", ".join(f"{k} {v}" for k, v in run["machine"].items() if v is not None)
         ceilings = f"SGEMM {run['sgemm'] / 1e9:.0f} GFLOP/s, copy {run['copy'] / 1e9:.1f} GB/s"
         parts.append(f"## {folder.name}\n\n{facts}; {run['threads']} threads; {ceilings}.\n\n{tables(run)}\n")
-        parts.extend(filter(None, [notes(run["rows"])]))
+        parts.extend(filter(None, [notes(run["rows"]), memory_notes(run["rows"])]))
     return "\n".join(parts)

@@ -26,6 +26,7 @@ class Row:
     small       what of all this is exchanged under --quick, where only correctness is asked
     apart       what is exchanged where the values are checked, of rows that float64 would take minutes for
     note        where the aim is not reached: what the limit is made of, and what was tried
+    memory      the same of what is held beyond the fastest peer or 1.5 times what must be kept
     """
 
     name: str
@@ -39,6 +40,7 @@ class Row:
     small: dict[str, Any] = field(default_factory=dict)
     apart: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    memory: str = ""
 
     def checked(self):
         """The same question at the size at which its values are checked before it is timed."""
@@ -120,6 +122,7 @@ def _rows():
                 against=("torch_", "onnxruntime_"),
                 reach=1,
                 note=_FORWARD if net == "resnet50" else _FORWARD_VGG,
+                memory=_THREE_ARRAYS if net == "resnet50" else _TWO_ARRAYS,
                 **spec,
             )
         yield Row(
@@ -185,18 +188,26 @@ def _rows():
         reach=1.5,
         apart={"batch": 1, "options": few},
         note=_DEEP,
+        memory=_LINE,
         **(_VGG | {"small": _SMALL | {"options": few}}),
     )
     one = {"network": "digits-cnn-relu", "method": "integrated_gradients", "batch": 1}
-    yield Row("integrated_gradients 50 digits-cnn-relu b1", options=ig, against=("captum_",), reach=1.5, **one)
+    yield Row(
+        "integrated_gradients 50 digits-cnn-relu b1",
+        options=ig,
+        against=("captum_",),
+        reach=1.5,
+        memory=_LITTLE,
+        **one,
+    )
     yield Row("integrated_gradients exact digits-cnn-relu b1", options={"quadrature": "exact"}, note=_EXACT, **one)
     backward = {"saliency": {}, "gradient_times_input": {}, "guided_backprop": {}, "deconvnet": {}, "deeplift": {}}
     for net in ("mnist_mlp", "digits-cnn-relu"):
         for method in backward:
-            yield Row(f"{method} {net} b1", net, method, 1, against=("captum_",), reach=3)
+            yield Row(f"{method} {net} b1", net, method, 1, against=("captum_",), reach=3, memory=_LITTLE)
         for rule in ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1"):
             options = {"rule": rule, "rule_options": {"epsilon": 1e-6}}
-            yield Row(f"{rule} {net} b1", net, "lrp", 1, options, against=("zennit_",), reach=3)
+            yield Row(f"{rule} {net} b1", net, "lrp", 1, options, against=("zennit_",), reach=3, memory=_LITTLE)
     short = {"shape": {"steps": 7}}
     for method, options, aim in (
         ("gradient_times_input", {}, 1),
@@ -204,9 +215,10 @@ def _rows():
         ("lrp", {"rule": "epsilon", "rule_options": {"epsilon": 1e-3}}, 1),
     ):
         against = ("torch_", "torch_gradient", *(("numpy_lstm", "torch_unrolled") if method == "lrp" else ()))
-        yield Row(f"{method} lstm64 b16", "lstm", method, 16, options, against=against, reach=aim, small=short)
+        spec = {"against": against, "reach": aim, "small": short, "memory": _STEPS}
+        yield Row(f"{method} lstm64 b16", "lstm", method, 16, options, **spec)
     for net, aim in (("mnist_mlp", 5), ("mnist_cnn", 20)):
-        spec = {"small": digits, "note": _WINDOWS if net == "mnist_cnn" else _ROWS_OF_WEIGHTS}
+        spec = {"small": digits, "note": _WINDOWS if net == "mnist_cnn" else _ROWS_OF_WEIGHTS, "memory": _COPIES}
         yield Row(f"occlusion {net} b1", net, "occlusion", 1, against=("captum_",), reach=aim, **spec)
     few_images = {"network": "digits-cnn-relu"}
     for metric, options in (
@@ -248,16 +260,44 @@ _FORWARD = (
     "on one thread 1.3 times ONNX Runtime's time. 1 x 1 convolutions reach 95 to 100% of SGEMM with weights in "
     "the caches and 80 to 90% with weights from memory, which batch 1 reads once; images of 7 x 7 fill 49 of 56 "
     "lanes. Channels along the lanes were tried there: turning the weights around took what that saved. "
-    "Activations and residual sums are passes of their own, 5% of the time, because the record holds what every "
-    "node put out. Winograd's products are no way: their sums hold terms that a window does not see, so that a "
-    "window of zeros does not give zero, NaN spreads, and rounding is not bounded by an output's own terms. Of the "
-    "memory 9 MiB at batch 1 are large arrays in use at one time, the rest blocks kept for later and workspace."
+    "Convolutions and residual sums rectify as they write; sums are passes of their own, 2% of the time. "
+    "Winograd's products are no way: their sums hold terms that a window does not see, so that a window of zeros "
+    "does not give zero, NaN spreads, and rounding is not bounded by an output's own terms."
+)
+_TWO_ARRAYS = (
+    "24.5 MiB a sample are what the second convolution reads and what it puts out, for ONNX Runtime too. The rest"
+    " is workspace of two threads, and what is left of pages of 2 MiB."
+)
+_THREE_ARRAYS = (
+    "9.2 MiB a sample are in use at one time: what a block of the first stage reads, what its last convolution "
+    "puts out, and their sum, rectified as it is written. Two of them would do if it were written in place, which"
+    " a function that answers with an array of its own cannot. The rest is blocks that did not fit, of what is "
+    "kept for later. What was tried: blocks from 64 KiB on in place of 1 MiB, which halved it."
+)
+_LINE = (
+    "up to 211 MiB are in use by layers at one time, which four copies go through together, so that dense weights"
+    " of 494 MB are read a quarter as often. Beside them are points on the line (49), sums of gradients in double"
+    " precision (25), the ends of the line and their difference (37); the rest is blocks that did not fit. What "
+    "was tried: nothing is held of the first pass and of that at the baseline, which halved it."
+)
+_LITTLE = (
+    "a few tenths of a MiB, where the network's numbers take some KiB. It is workspace of kernels, whose blocks "
+    "were given back before the run and come in pieces of 64 KiB, and Python's heap, which grows by 128 KiB."
+)
+_STEPS = (
+    "gates, states and outputs of all steps count as kept. Beside them are what goes back to x of all steps (1 "
+    "MiB), the shares of all steps' sums, which meet the weights of x in one product at the end (2 MiB), and "
+    "rests of pages."
+)
+_COPIES = (
+    "256 copies are made and evaluated at a time, 64 by Captum, with which it is fastest: copies of the image 0.8"
+    " MiB, masks 0.2, hidden values 1; the rest is what NumPy's expressions hold for a moment. What was tried: "
+    "values and fillings of one sample are no longer repeated for its copies, which saved a fifth."
 )
 _FORWARD_VGG = "on one thread 0.77 of PyTorch's time and 0.87 of ONNX Runtime's; on two ONNX Runtime gains more."
 _EPSILON = (
-    "two products a convolution, forward and back, at 1.0 to 1.2 times the rate of SGEMM; runs of one day said 1.95 "
-    "to 2.3 times Captum. 5% are activations computed again, whose outputs are not held, and 3% the shares R / (z + "
-    "ε), which are written and read again."
+    "two products a convolution, forward and back, at 1.0 to 1.2 times the rate of SGEMM; runs of one day said "
+    "1.95 to 2.3 times Captum. 3% are the shares R / (z + ε), which are written and read again."
 )
 _PRODUCTS = {
     "epsilon_plus": (
@@ -278,66 +318,68 @@ _PRODUCTS = {
     ),
 }
 _SMALL_IMAGES = (
-    " Products over images of 14 x 14 and 7 x 7 reach 70 to 95% of SGEMM; 16 residual sums are passes of their own. A"
-    " convolution that feeds one has relevance where its z < 0 too, where the cheaper forms of αβ and γ are not "
-    "accurate."
+    " Products over images of 14 x 14 and 7 x 7 reach 70 to 95% of SGEMM; 16 residual sums are passes of their "
+    "own. A convolution that feeds one has relevance where its z < 0 too, where the cheaper forms of αβ and γ are"
+    " not accurate."
 )
 _REFERENCE = (
-    "two products a convolution, forward at x and back, are 67% of it. The baseline is even, so that of its images "
-    "only borders are summed: 9%; dense weights of 494 MB are read three times, forward at x, at the baseline, and "
-    "back: 11%; 9% are passes over values. In a batch the baseline is one sample. To keep its values from call to "
-    "call would answer for weights that have changed since: not done."
+    "two products a convolution, forward at x and back, are 67% of it. The baseline is even, so that of its "
+    "images only borders are summed: 9%; dense weights of 494 MB are read three times, forward at x, at the "
+    "baseline, and back: 11%; 9% are passes over values. In a batch the baseline is one sample. To keep its "
+    "values from call to call would answer for weights that have changed since: not done."
 )
 _BACKWARD = (
     "on one thread 0.85 of Captum's time. Beside what limits the forward pass: back to the three channels of the "
-    "image convolutions reach 60% of SGEMM, where each source that is gathered meets twelve rows of weights; through "
-    "strides of 2 and in images of 7 x 7 50 to 90%: the weights of one tap lie far apart there, and half of each line "
-    "that is read is for later. Packing them took 1.4 times as long, for they are met once."
+    "image convolutions reach 70% of SGEMM, with a row for each channel and tap; through strides of 2 and in "
+    "images of 7 x 7 50 to 90%: the weights of one tap lie far apart there, and half of each line that is read is"
+    " for later. Packing them took 1.4 times as long, for they are met once."
 )
 _RESIDUAL = (
-    "on one thread 0.47 of Captum's time. Convolutions limit it as they do the gradient; 3% are residual sums, whose "
-    "shares are written and read again, 3% adding values and signals that meet, 1% activations computed again."
+    "on one thread 0.47 of Captum's time. Convolutions limit it as they do the gradient; 3% are residual sums, "
+    "whose shares are written and read again, 3% adding values and signals that meet; sums are not held, and "
+    "added again."
 )
 _ROWS_OF_WEIGHTS = (
-    "on one thread 7.4 ms of the processor, Captum 43. The first layer is an update by one row of its weights for "
-    "each copy; half of the time are the products of the layers above for 784 copies, at the rate of SGEMM, a third "
-    "is NumPy, which makes the copies and puts the scores into order."
+    "on one thread 7.4 ms of the processor, Captum 43. The first layer is an update by one row of its weights for"
+    " each copy; half of the time are the products of the layers above for 784 copies, at the rate of SGEMM, a "
+    "third is NumPy, which makes the copies and puts the scores into order."
 )
 _EXACT = (
-    "the line crosses 1057 linear pieces, and the exact form takes a gradient in each, 56 stretches at a time, which "
-    "costs a third of one after the other. 50 midpoints leave a residual of 0.12, 1000 leave 5e-3, and Gauss-Legendre "
-    "2e-3: on so many kinks every fixed rule errs as 1/m. Weights fitted to S (residual 0 with any m) and secants "
-    "between gradients were tried: the residual goes, and the values are further from the exact ones than before "
-    "(1.1 and 1.7 times in 50 nodes), so neither is offered."
+    "the line crosses 1057 linear pieces, and the exact form takes a gradient in each, 56 stretches at a time, "
+    "which costs a third of one after the other. 50 midpoints leave a residual of 0.12, 1000 leave 5e-3, and "
+    "Gauss-Legendre 2e-3: on so many kinks every fixed rule errs as 1/m. Weights fitted to S (residual 0 with any"
+    " m) and secants between gradients were tried: the residual goes, and the values are further from the exact "
+    "ones than before (1.1 and 1.7 times in 50 nodes), so neither is offered."
 )
 _WINDOWS = (
-    "on one thread 10 ms of the processor, Captum 270: 13 µs a copy, of which the second convolution is 2.5, at the "
-    "rate of SGEMM, rows of the dense layer 2, pooling and listing what it changed 1. Half is not the kernel: turning "
-    "the dense weights around 0.7 ms, the forward pass 0.5, and NumPy for seven batches of copies."
+    "on one thread 10 ms of the processor, Captum 270: 13 µs a copy, of which the second convolution is 2.5, at "
+    "the rate of SGEMM, rows of the dense layer 2, pooling and listing what it changed 1. Half is not the kernel:"
+    " turning the dense weights around 0.7 ms, the forward pass 0.5, and NumPy for seven batches of copies."
 )
 _SUBSETS = (
-    "a random subset changes most of the image, so every copy is a forward pass of 24 MFLOP, as it is for the peer: "
-    "the aim asks for three times the rate of SGEMM. On one thread a copy takes 0.35 ms of the processor, PyTorch's "
-    "0.57: 0.2 the second convolution, which skips the zeros of its input, 0.04 the dense layer, 0.02 the first "
-    "convolution, 0.03 elementwise, the rest drawing and comparing. Tried: updates of the first layer save 1.6% of the "
-    "operations; blocks of 15 and 60 copies in place of 30 take 20% longer, for the dense layer reads its weights more "
-    "often, or values leave the caches."
+    "a random subset changes most of the image, so every copy is a forward pass of 24 MFLOP, as it is for the "
+    "peer: the aim asks for three times the rate of SGEMM. On one thread a copy takes 0.35 ms of the processor, "
+    "PyTorch's 0.57: 0.2 the second convolution, which skips the zeros of its input, 0.04 the dense layer, 0.02 "
+    "the first convolution, 0.03 elementwise, the rest drawing and comparing. Tried: updates of the first layer "
+    "save 1.6% of the operations; blocks of 15 and 60 copies in place of 30 take 20% longer, for the dense layer "
+    "reads its weights more often, or values leave the caches."
 )
 _WALKS = (
-    "each copy differs from the one before in one place: 24 µs of the processor a copy, where a whole pass takes 350, "
-    "of which the kernel that carries the change to the dense layer takes 14. A quarter are whole passes for the "
-    "first copy of each walk of 64, the rest is NumPy that masks copies. Tried: walks of 32 and 16 copies in batches "
-    "of 512 (20 and 60% longer)."
+    "each copy differs from the one before in one place: 24 µs of the processor a copy, where a whole pass takes "
+    "350, of which the kernel that carries the change to the dense layer takes 14. A quarter are whole passes for"
+    " the first copy of each walk of 64, the rest is NumPy that masks copies. Tried: walks of 32 and 16 copies in"
+    " batches of 512 (20 and 60% longer)."
 )
 _SMALL_STEPS = (
-    "on one thread 0.62 of Captum's time: 31% the second convolution, 22% its way back, 18% the dense layer, whose "
-    "weights of 5 MB twelve copies meet at a time (forward at 80% of SGEMM, back at 40%), 15% passes over values, the "
-    "rest what NumPy does between kernels. More copies at a time read the weights less often, and lose more to values "
-    "that leave the caches."
+    "on one thread 0.62 of Captum's time: 31% the second convolution, 22% its way back, 18% the dense layer, "
+    "whose weights of 5 MB twelve copies meet at a time (forward at 80% of SGEMM, back at 40%), 15% passes over "
+    "values, the rest what NumPy does between kernels. More copies at a time read the weights less often, and "
+    "lose more to values that leave the caches."
 )
 _DEEP = (
-    "as fast as its 50 gradients, of which four together read the dense weights once. Their products go through at 1.2 "
-    "times the rate of SGEMM, for zeros are skipped. Eight together lose more to values that leave the caches."
+    "as fast as its 50 gradients, of which four together read the dense weights once. Their products go through "
+    "at 1.2 times the rate of SGEMM, for zeros are skipped. Eight together lose more to values that leave the "
+    "caches."
 )
 
 

@@ -199,18 +199,18 @@ def test_results_are_kept_and_printed(tmp_path, monkeypatch):
     run = {"began": "2026-01-02 03:04:05", "machine": report.machine(), "threads": 2, "sgemm": 1e11, "copy": 1e10}
     path = report.save(run | {"rows": [row]}, "desk")
     assert json.loads(path.read_text())["rows"] == [row]
-    assert "| a | 250 ms | 10% | 50% | 3 MiB | peer 1 s, 3 MiB, 1e-07; other: no | 4.00× | 2× |" in report.page()
+    assert "| a | 250 ms | 10% | 50% | 3.0 MiB | peer 1 s, 3.0 MiB, 1e-07; other: no | 4.00× | 2× |" in report.page()
     later = run | {"began": "2026-01-02 04:00:00", "rows": [row | {"kept": 2 << 20}, {"row": "b", "wrong": "off"}]}
     later["rows"][0]["ours"] = side | {"spread": None}
     report.save(later, "desk")
-    assert "| a | 250 ms | one run | 50% | 3 MiB, 1.5× |" in report.page()
+    assert "| a | 250 ms | one run | 50% | 3.0 MiB, 1.5× |" in report.page()
     assert "runs began" not in report.page()
     later["rows"][0]["peers"] = [peer | {"hurried": 3}]
     report.save(later, "desk")
     assert "3 runs began though the machine" in report.page()
     assert "| b | **off** |" in report.page()
     grown = [{"name": "steps", "seconds": {"1": 0.5, "2": 1.0}, "slope": 1.0}]
-    report.save(run | {"began": "2026-01-02 05:00:00", "rows": [], "scaling": grown}, "desk")
+    report.save(later | {"scaling": grown}, "desk")
     assert "| b | **off** |" in report.page()
     assert "| steps | 1: 500 ms, 2: 1 s | 1.00 |" in report.page()
 
@@ -227,6 +227,26 @@ def test_a_row_that_misses_its_aim_says_why(tmp_path, monkeypatch):
     for day, (aim, says) in enumerate([(4, 0), (4.5, 1), (None, 1)]):
         report.save(run | {"began": f"2026-02-0{day + 1} 03:04:05", "rows": [row | {"aim": aim}]}, "desk")
         assert report.page().count("\n- *") == says
+
+
+def test_a_row_that_holds_more_than_it_must_says_what(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    name = next(row.name for row in ROWS.values() if row.memory)
+    run = {"began": "2026-01-02 03:04:05", "machine": report.machine(), "threads": 2, "sgemm": 1e11, "copy": 1e10}
+    side = {"name": "relprop", "refused": None, "median": 0.25, "spread": 0.1, "extra": 30 << 20}
+    slow = side | {"name": "slow", "median": 2.0, "differs": 0, "extra": 0}
+
+    def says(peer, kept):
+        peers = [slow, slow | {"name": "fast", "median": 1.0, "extra": peer}]
+        row = {"row": name, "reached": 1, "aim": 2, "ours": side, "peers": peers, "kept": kept}
+        report.save(run | {"rows": [row]}, "desk")
+        return f"- *{name}*: {ROWS[name].memory}\n" in report.page()
+
+    assert not says(30 << 20, 20 << 20)
+    assert says((30 << 20) - 1, 20 << 20)
+    assert says(30 << 20, (20 << 20) - 1)
+    assert not says(None, None)
+    assert all(row.memory for row in ROWS.values() if row.against and row.network in ("mnist_mlp", "lstm"))
 
 
 @pytest.mark.parametrize("series", SERIES, ids=[s.name for s in SERIES])
