@@ -251,7 +251,7 @@ def _rows():
         against=("zennit_",),
         reach=3,
         apart=_SMALL,
-        note="one run of each; runs of one day took 16.5 to 20.2 s, and zennit 56.6 to 57.8: 2.9 to 3.4 times as long.",
+        note="one run of each; runs of two days took 16.5 to 20.2 s, zennit 56.6 to 65.4: 2.9 to 3.9 times as long.",
         **(_VGG | {"small": _SMALL | {"options": _convergence(starts[-3:])}}),
     )
 
@@ -278,7 +278,7 @@ _LINE = (
     "up to 211 MiB are in use by layers at one time, which four copies go through together, so that dense weights"
     " of 494 MB are read a quarter as often. Beside them are points on the line (49), sums of gradients in double"
     " precision (25), the ends of the line and their difference (37); the rest is blocks that did not fit. What "
-    "was tried: nothing is held of the first pass and of that at the baseline, which halved it."
+    "was tried: nothing is held of the first pass and of that at the baseline, which took 326 MiB off."
 )
 _LITTLE = (
     "a few tenths of a MiB, where the network's numbers take some KiB. It is workspace of kernels, whose blocks "
@@ -323,10 +323,11 @@ _SMALL_IMAGES = (
     " not accurate."
 )
 _REFERENCE = (
-    "two products a convolution, forward at x and back, are 67% of it. The baseline is even, so that of its "
-    "images only borders are summed: 9%; dense weights of 494 MB are read three times, forward at x, at the "
-    "baseline, and back: 11%; 9% are passes over values. In a batch the baseline is one sample. To keep its "
-    "values from call to call would answer for weights that have changed since: not done."
+    "runs of two days said 2.3 to 2.9 times Captum. Two products a convolution, forward at x and back, are 67% of"
+    " it. The baseline is even, so that of its images only borders are summed: 9%; dense weights of 494 MB are "
+    "read three times, forward at x, at the baseline, and back: 11%; 7% are passes over values; the quotient of "
+    "an activation is multiplied as it is formed. In a batch the baseline is one sample. To keep its values from "
+    "call to call would answer for weights that have changed since: not done."
 )
 _BACKWARD = (
     "on one thread 0.85 of Captum's time. Beside what limits the forward pass: back to the three channels of the "
@@ -335,9 +336,9 @@ _BACKWARD = (
     " for later. Packing them took 1.4 times as long, for they are met once."
 )
 _RESIDUAL = (
-    "on one thread 0.47 of Captum's time. Convolutions limit it as they do the gradient; 3% are residual sums, "
-    "whose shares are written and read again, 3% adding values and signals that meet; sums are not held, and "
-    "added again."
+    "runs of one day said 2.0 to 2.3 times Captum; on one thread it takes 0.47 of Captum's time. Convolutions "
+    "limit it as they do the gradient; 3% are residual sums, whose shares are written and read again, 3% adding "
+    "values and signals that meet; sums are not held, and added again."
 )
 _ROWS_OF_WEIGHTS = (
     "on one thread 7.4 ms of the processor, Captum 43. The first layer is an update by one row of its weights for"
