@@ -225,10 +225,30 @@ def test_where_max_z_0_is_held():
     assert_same(given["relu2"], whole["relu2"])  # a value that is given is what it is
 
 
+@pytest.mark.parametrize("layer", [name for name in pyref.LAYERS if pyref.LAYERS[name].affine])
+def test_inputs_that_are_0_receive_nothing_by_rules_that_say_so(layer):
+    network, x = network_of(layer)
+    node = network.nodes["layer"]
+    record = network.forward({name: np.where(np.arange(v.size).reshape(v.shape) % 3, v, 0) for name, v in x.items()})
+    inputs, y = record.inputs(node), record.output(node)
+    rng = np.random.default_rng(0)
+    R = tuple(rng.normal(size=part.shape) for part in y) if isinstance(y, tuple) else rng.normal(size=y.shape)
+    for rule in VARIANTS:
+        if rule.keeps_zeros:
+            for v, r in zip(inputs, node.layer.relevance(pyref, inputs, y, R, rule), strict=True):
+                assert not np.any(r[v == 0]), rule
+    assert not pyref.Pass().keeps_zeros
+    assert {type(rule) for rule in VARIANTS if not rule.keeps_zeros} >= {pyref.WSquare, pyref.Flat, pyref.ZBox}
+
+
 def test_a_layer_or_a_rule_of_somebody_else_is_asked_itself():
     class Twice(pyref.Conv):
         def forward(self, backend, x):
             return 2 * super().forward(backend, x)
+
+    class Asks(pyref.Conv):
+        def relevance(self, backend, x, y, R, rule, gate="all", account=None):
+            return (x[0] + np.sum(y) * np.ones_like(x[0]),)
 
     class Mine(pyref.Epsilon):
         def split(self, R, z):
@@ -242,6 +262,11 @@ def test_a_layer_or_a_rule_of_somebody_else_is_asked_itself():
     network = residual(Twice)
     assert network.rectifiable.keys() == {"conv2", "sum"}
     assert_same(network(x), network.forward(x)["fc"])
+    network = residual(Asks)
+    assert network.rectifiable.keys() == {"conv2", "sum"}
+    network = network.with_layers({"conv1": network.nodes["conv2"].layer} | {"conv3": Asks(np.ones((4, 4, 1, 1)))})
+    held = hold.relevance(dict.fromkeys(network.nodes, pyref.Epsilon(0.1)))(network, {})
+    assert held["rectified"] == {"conv1", "sum"}  # what conv3 hands to relu2 nobody knows
     network = residual(pyref.Conv)
     for rule in (Mine(0.1), Odd(0.1)):
         options = {"rule": {"conv1": rule, "conv2": rule}}

@@ -59,7 +59,8 @@ class Layer:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if {"forward", "run", "rectified"} & vars(cls).keys():  # whose forward pass is its own needs an own `rectified`
+        answers = {"forward", "run", "rectified", "gradient", "tangent", "relevance", "multiplier", "ray"}
+        if answers & vars(cls).keys():  # who answers for itself says by itself what it puts out, and may ask for z
             cls.rectifies = "rectified" in vars(cls)
 
     @property

@@ -11,6 +11,7 @@ Each returns options of `Network.forward`. The less a walk asks for, the less is
 
 from functools import partial
 
+from pyref.layers import LAYERS
 from pyref.layers.dropout import Dropout
 from pyref.layers.layer import AffineLayer
 from pyref.layers.merge import Concat
@@ -21,6 +22,7 @@ from pyref.rules import RULES, Norm
 __all__ = ["gradients", "outputs", "relevance", "shapes", "values"]
 
 _RULES = frozenset(RULES.values())  # shares of theirs are 0 where R is
+_AFFINE = frozenset(layer for layer in LAYERS.values() if issubclass(layer, AffineLayer))
 # Layers whose relevance goes where the values that they handed on came from.
 _MOVES = (Concat, Dropout, Flatten, MaxPool, GlobalMaxPool, Reshape, Transpose)
 
@@ -80,9 +82,9 @@ def _relevance(rules, network, leaves):
 
 def _keeps_zeros(node, rules, vanishes):
     """Whether inputs of a node that are 0 receive relevance 0."""
-    if isinstance(node.layer, AffineLayer):
+    if type(node.layer) in _AFFINE:
         return rules.get(node.name, Norm()).keeps_zeros
-    return isinstance(node.layer, _MOVES) and vanishes.get(node.refs[0], False)
+    return type(node.layer) in _MOVES and vanishes.get(node.refs[0], False)
 
 
 def _but_leaves(names, leaves):
