@@ -167,7 +167,7 @@ void merge() {
   const Box<T> box(size.size);
   const SumTerm<T> terms[] = {{x.get(), one.get(), std::max<Index>(1, size.size), r.get()}, {y.get(), each.get(), 1, s.get()}};
   const SumTerm<T>* first = terms;
-  merge_forward(size, first, 2, read(bias), s.get());
+  for (const bool is_rectified : {true, false}) merge_forward(size, first, 2, read(bias), is_rectified, s.get());
   merge_relevance(size, first, 2, read(bias), read(R), draw_rule<T>(), box.get(), static_cast<const T*>(nullptr), kept.get());
   multiply_relevance(size, read(x), read(y), read(R), static_cast<math::Gate>(draw(0, 4)), dropped.get(), r.get(), s.get());
 }
@@ -314,7 +314,7 @@ void dense() {
 template <class T>
 void windows() {
   WindowSize size{draw(0, 3), 0, 0, draw(1, 3), {}};
-  const Index inside = draw(1, 3), outside = draw(1, 4);  // channels of a group
+  const Index inside = draw(1, 3), outside = draw(0, 1) ? draw(1, 4) : draw(8, 17);  // channels of a group
   size.image_channels = size.groups * inside;
   size.window_channels = size.groups * outside;
   Windows& w = size.windows;
