@@ -35,7 +35,7 @@ def tables():
         "options of every method": [
             {"name": p.name, "default": str(_plain(p.default))}
             for p in inspect.signature(pyref.start).parameters.values()
-            if p.kind is p.KEYWORD_ONLY and p.name != "backend"
+            if p.kind is p.KEYWORD_ONLY and p.name not in ("backend", "hold")
         ],
         "rules": [
             {"name": name, "what": summary(rule), "options": _fields(rule)} for name, rule in pyref.RULES.items()

@@ -189,7 +189,7 @@ def _known(method):
             for p in _signature(pyref.start).parameters.values()
             if p.kind is p.KEYWORD_ONLY and p.name not in own
         }
-    return {name: default for name, default in own.items() if name not in ("backend", "progress")}
+    return {name: default for name, default in own.items() if name not in ("backend", "hold", "progress")}
 
 
 @cache

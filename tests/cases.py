@@ -185,6 +185,7 @@ ERROR_CASES = [
             TypeError,
             "gradient has no option 'rule'",
         ),
+        ("what a method says itself", _explain(hold=None), TypeError, "lrp has no option 'hold'"),
         ("option of another rule", _explain(rule="epsilon", gamma=1), TypeError, "lrp has no option 'gamma'"),
         ("unknown backend", _explain(backend="cdua"), ValueError, "there is no backend 'cdua'; did you mean 'cuda'?"),
         ("where nothing went", lambda: relprop.explain(NETWORK, X).at("tanh2"), ValueError, "did you mean 'tanh1'?"),
